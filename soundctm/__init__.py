@@ -1,0 +1,3 @@
+"""SoundCTM: text to sound in one network step, refined by more steps (Saito et al., ICLR 2025)."""
+
+__version__ = "0.1.0"

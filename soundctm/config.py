@@ -1,0 +1,124 @@
+"""Configuration: frozen flat dataclasses filled from defaults, then YAML, then the command line.
+
+A number lives once, as the default of a dataclass field made with `option`, which also carries its help text,
+its allowed values and the older spellings under which the command line still accepts it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from soundctm.errors import UserError
+
+T = TypeVar("T")
+
+
+def option(default: Any, help: str, *, aliases: Sequence[str] = (), choices: Sequence[Any] | None = None) -> Any:
+    """A dataclass field with its help text, older flag spellings (without dashes) and allowed values."""
+    metadata = {"help": help, "aliases": tuple(aliases), "choices": tuple(choices) if choices else None}
+    if isinstance(default, list | dict):
+        raise TypeError("use a tuple: configuration is immutable")
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def load_config(cls: type[T], path: str | os.PathLike | None = None, overrides: Mapping[str, Any] | None = None) -> T:
+    """Build `cls` from its defaults, the YAML file at `path`, then `overrides`; unknown keys are errors.
+
+    Raises UserError for a missing or malformed file, an unknown key or a value of the wrong kind.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        if not Path(path).is_file():
+            raise UserError(f"no configuration file at {path}")
+        try:
+            read = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise UserError(f"{path} is not valid YAML: {error}") from error
+        if read is not None and not isinstance(read, dict):
+            raise UserError(f"{path} must hold `key: value` lines")
+        values.update(read or {})
+    values.update(overrides or {})
+    kinds = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise UserError(f"unknown configuration key {', '.join(unknown)}; known are {', '.join(sorted(fields))}")
+    return cls(**{name: _coerce(value, kinds[name], name, fields[name]) for name, value in values.items()})
+
+
+def add_arguments(parser: argparse.ArgumentParser, cls: type) -> None:
+    """Give `parser` one flag per field of `cls`, plus `--config`; flags that are not given change nothing."""
+    parser.add_argument("--config", default=None, metavar="YAML", help="file with values for the options below")
+    kinds = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        kind, _ = _unwrap_optional(kinds[field.name])
+        names = [field.name, *field.metadata.get("aliases", ())]
+        flags = list(dict.fromkeys(f"--{name}" for name in names))
+        text = field.metadata.get("help", "") + f" (default: {field.default})"
+        extra: dict[str, Any] = {"nargs": "?", "const": "true"} if kind is bool else {}
+        parser.add_argument(
+            *flags, dest=field.name, default=argparse.SUPPRESS, metavar="V", help=text.replace("%", "%%"), **extra
+        )
+
+
+def config_from_args(cls: type[T], args: argparse.Namespace) -> T:
+    """The configuration that `args`, parsed with `add_arguments`, asks for."""
+    names = {f.name for f in dataclasses.fields(cls)}
+    return load_config(cls, args.config, {k: v for k, v in vars(args).items() if k in names})
+
+
+def save_config(config: Any, path: str | os.PathLike) -> None:
+    """Write every value of a configuration as YAML, through a temporary name."""
+    values = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(config).items()}
+    temporary = Path(f"{path}.tmp")
+    temporary.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _unwrap_optional(kind: Any) -> tuple[Any, bool]:
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        members = [k for k in typing.get_args(kind) if k is not type(None)]
+        return members[0], len(members) < len(typing.get_args(kind))
+    return kind, False
+
+
+def _coerce(value: Any, kind: Any, name: str, field: dataclasses.Field) -> Any:
+    kind, optional = _unwrap_optional(kind)
+    if value is None or (optional and value in ("", "none", "None", "null")):
+        if optional:
+            return None
+        raise UserError(f"{name} needs a value")
+    if typing.get_origin(kind) is tuple or kind is tuple:
+        member = (typing.get_args(kind) or (str,))[0]
+        items = value.replace(",", " ").split() if isinstance(value, str) else list(value)
+        return tuple(_coerce(item, member, name, field) for item in items)
+    result = _scalar(value, kind, name)
+    choices = field.metadata.get("choices")
+    if choices and result not in choices:
+        raise UserError(f"{name} is {result!r}; it must be one of {', '.join(map(str, choices))}")
+    return result
+
+
+def _scalar(value: Any, kind: type, name: str) -> Any:
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if str(value).lower() in known:
+            return known[str(value).lower()]
+        raise UserError(f"{name} is {value!r}; it must be true or false")
+    try:
+        if kind is int and isinstance(value, float) and not value.is_integer():
+            raise ValueError
+        return kind(value)
+    except (TypeError, ValueError):
+        raise UserError(f"{name} is {value!r}; it must be {kind.__name__}") from None

@@ -1,0 +1,5 @@
+"""The one exception that scripts turn into a single line and exit code 2."""
+
+
+class UserError(ValueError):
+    """Something the user gave is wrong; the message names it and says what would be right."""
