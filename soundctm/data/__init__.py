@@ -1,0 +1,1 @@
+"""Sound files in, captioned waveforms out: reading, mixing, composing training items, the corpus and its builder."""

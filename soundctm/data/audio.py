@@ -1,0 +1,103 @@
+"""Reading sound files the way the official model was trained on them.
+
+A clip is the first channel, resampled (kaiser-windowed sinc, rolloff 0.95), with its mean removed and its peak at 0.5,
+cut or zero-padded to a fixed length, and peak-normalised once more. Peaks are plain maxima of |x|, so 0.5 is -6 dBFS.
+Silence and constants become zeros where the official reader divides by zero.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+
+import soundfile
+import torch
+import torchaudio
+from torch import Tensor
+
+from soundctm.errors import UserError
+
+SAMPLING_RATE = 16_000  # Hz
+PEAK = 0.5
+# Below this share of the original peak, what is left after removing the mean is float32 rounding, not sound.
+ROUNDING = 1e-6
+
+
+def read_audio(path: str | os.PathLike, sampling_rate: int | None = None) -> Tensor:
+    """Samples of a wav, flac, ogg or mp3 file as float32 [channels, n], resampled to `sampling_rate` in Hz if given.
+
+    Integer formats are scaled to [-1, 1]. Raises UserError for a file that is missing, unreadable, empty or holds
+    NaN or infinite samples.
+    """
+    samples, rate = _read(path)
+    return samples if sampling_rate is None else resample(samples, rate, sampling_rate)
+
+
+def load_clip(path: str | os.PathLike, num_samples: int, sampling_rate: int = SAMPLING_RATE) -> Tensor:
+    """The file as one training clip: float32 [num_samples] at `sampling_rate` Hz. Raises UserError as `read_audio`."""
+    samples, rate = _read(path)
+    first = samples[0]
+    if first.max() == first.min():  # resampling would turn the ends of a constant into clicks
+        return torch.zeros(num_samples)
+    return fit_clip(resample(first, rate, sampling_rate), num_samples)
+
+
+def fit_clip(waveform: Tensor, num_samples: int) -> Tensor:
+    """Mean removed, peak 0.5, cut or zero-padded to `num_samples`, peak 0.5 again: [n] -> [num_samples]."""
+    if num_samples < 1:
+        raise ValueError(f"num_samples is {num_samples}; it must be positive")
+    waveform = normalise_peak(remove_mean(waveform))[:num_samples]
+    return normalise_peak(torch.nn.functional.pad(waveform, (0, num_samples - waveform.numel())))
+
+
+def remove_mean(waveform: Tensor) -> Tensor:
+    """The waveform [n] less its mean; exact zeros where nothing but rounding is left."""
+    if waveform.numel() == 0:
+        return waveform
+    centred = waveform - waveform.mean()
+    if centred.abs().max() <= ROUNDING * waveform.abs().max():
+        return torch.zeros_like(waveform)
+    return centred
+
+
+def normalise_peak(waveform: Tensor, peak: float = PEAK) -> Tensor:
+    """The waveform scaled so that its largest |sample| is `peak`; silence stays silence."""
+    largest = waveform.abs().max() if waveform.numel() else torch.zeros(())
+    if largest == 0:
+        return waveform
+    return waveform / largest * peak
+
+
+def resample(waveform: Tensor, rate: int, new_rate: int) -> Tensor:
+    """Resample [..., n] from `rate` to `new_rate` Hz with the official kernel."""
+    if rate == new_rate:
+        return waveform
+    return _resampler(rate, new_rate)(waveform)
+
+
+@functools.lru_cache(maxsize=32)
+def _resampler(rate: int, new_rate: int) -> torchaudio.transforms.Resample:
+    return torchaudio.transforms.Resample(
+        rate,
+        new_rate,
+        resampling_method="sinc_interp_kaiser",
+        rolloff=0.95,
+        dtype=torch.float32,  # the precision in which torchaudio.functional.resample builds its kernel
+    )
+
+
+def _read(path: str | os.PathLike) -> tuple[Tensor, int]:
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no sound file at {path}")
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, RuntimeError) as error:
+        raise UserError(f"{path} cannot be read as a sound file (wav, flac, ogg and mp3 are known): {error}") from error
+    if len(samples) == 0:
+        raise UserError(f"{path} holds no samples")
+    waveform = torch.from_numpy(samples.T.copy())
+    if not torch.isfinite(waveform).all():
+        raise UserError(f"{path} holds NaN or infinite samples")
+    return waveform, int(rate)
