@@ -1,0 +1,151 @@
+"""The codec that the diffusion models see: waveform <-> latents, with the mel inside.
+
+encode: waveform -> log-mel -> z = scale_factor * (mean + std * noise)
+decode: z -> VAE decoder of z / scale_factor -> log-mel -> vocoder -> waveform in [-1, 1]
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+
+from audioldm.errors import CodecError
+from audioldm.mel import LogMel, MelConfig
+from audioldm.vae import downsampling, posterior, sample_noise
+from audioldm.vocoder import load_vocoder
+
+Generators = torch.Generator | Sequence[torch.Generator] | None
+
+
+class AudioLDMCodec(nn.Module):
+    """Mel VAE and vocoder behind one interface: `encode`, `decode`, `sampling_rate`, `latent_shape`.
+
+    The vocoder may be absent while it is being trained; only `decode` needs it.
+    """
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        vocoder: nn.Module | None,
+        mel: LogMel | None = None,
+        scale_factor: float = 1.0,
+        default_seconds: float = 10.24,
+    ) -> None:
+        super().__init__()
+        self.vae = vae
+        self.vocoder = vocoder
+        self.mel = mel or LogMel()
+        self.scale_factor = float(scale_factor)
+        self.default_seconds = float(default_seconds)
+        self.eval().requires_grad_(False)
+
+    @property
+    def sampling_rate(self) -> int:
+        """Hz."""
+        return self.mel.config.sampling_rate
+
+    @property
+    def frames_per_latent(self) -> int:
+        """Mel frames that one latent frame covers."""
+        return downsampling(self.vae)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.vae.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.vae.device
+
+    def latent_shape(self, seconds: float | None = None) -> tuple[int, int, int]:
+        """(channels, latent frames, latent mel bands) of a clip of `seconds`, rounded to the nearest latent frame."""
+        seconds = self.default_seconds if seconds is None else seconds
+        samples_per_latent = self.mel.config.hop_length * self.frames_per_latent
+        frames = round(seconds * self.sampling_rate / samples_per_latent)
+        if frames < 1:
+            raise CodecError(f"{seconds} seconds are too short; one latent frame is {samples_per_latent} samples")
+        return self.vae.config.latent_channels, frames, self.mel.config.n_mels // self.frames_per_latent
+
+    def encode(self, waveform: Tensor, generator: Generators = None, sample_posterior: bool = True) -> Tensor:
+        """Latents [B, C, T/4, mels/4], times scale_factor, of waveforms [B, samples] in [-1, 1].
+
+        The posterior is sampled with `generator` (one, or one per row), or its mean taken.
+        """
+        return self.encode_mel(self.mel(waveform), generator, sample_posterior)
+
+    @torch.no_grad()
+    def encode_mel(self, mel: Tensor, generator: Generators = None, sample_posterior: bool = True) -> Tensor:
+        """Latents of log-mels [B, 1, T, mels]; frames beyond a multiple of `frames_per_latent` are cut."""
+        frames = mel.shape[2] // self.frames_per_latent * self.frames_per_latent
+        if mel.ndim != 4 or mel.shape[1] != 1 or mel.shape[3] != self.mel.config.n_mels or frames == 0:
+            raise CodecError(
+                f"log-mels must be [B, 1, T, {self.mel.config.n_mels}] with T of at least {self.frames_per_latent}, "
+                f"not {tuple(mel.shape)}"
+            )
+        mean, std = posterior(self.vae, mel[:, :, :frames].to(self.dtype))
+        latents = mean + std * sample_noise(mean, generator) if sample_posterior else mean
+        return self.scale_factor * latents
+
+    @torch.no_grad()
+    def decode_mel(self, latents: Tensor) -> Tensor:
+        """Log-mels [B, 1, T, mels] of latents [B, C, T/4, mels/4]."""
+        channels, _, bands = self.latent_shape()
+        if latents.ndim != 4 or latents.shape[1] != channels or latents.shape[3] != bands:
+            raise CodecError(f"latents must be [B, {channels}, frames, {bands}], not {tuple(latents.shape)}")
+        return self.vae.decode(latents.to(self.dtype) / self.scale_factor).sample
+
+    @torch.no_grad()
+    def mel_to_waveform(self, mel: Tensor) -> Tensor:
+        """Waveforms [B, T * hop_length], float32 in [-1, 1], of log-mels [B, 1, T, mels]."""
+        if self.vocoder is None:
+            raise CodecError("this codec has no vocoder yet; train one with `ctm_train.py vocoder`")
+        samples = mel.shape[2] * self.mel.config.hop_length
+        # HiFi-GAN's first upsampler gives one frame more than its stride asks for: 32 samples too many.
+        waveform = self.vocoder(mel[:, 0].to(self.dtype))[:, :samples]
+        return waveform.float().clamp(-1.0, 1.0)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Waveforms [B, samples], float32 in [-1, 1], of latents [B, C, T/4, mels/4]; samples = T * hop_length."""
+        return self.mel_to_waveform(self.decode_mel(latents))
+
+    def save_pretrained(self, folder: str | os.PathLike, dtype: torch.dtype | None = None) -> None:
+        """Write `config.json`, `vae/` and `vocoder/` as safetensors; `dtype=torch.float16` halves their size."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        values = {
+            "_class_name": type(self).__name__,
+            "scale_factor": self.scale_factor,
+            "default_seconds": self.default_seconds,
+            "mel": dataclasses.asdict(self.mel.config),
+        }
+        (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        own = self.dtype
+        for name, part in (("vae", self.vae), ("vocoder", self.vocoder)):
+            if part is not None:
+                # nn.Module.to, because diffusers' own `to` warns at every change of precision.
+                nn.Module.to(part, dtype or own).save_pretrained(folder / name)
+                nn.Module.to(part, own)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike, dtype: torch.dtype = torch.float32) -> AudioLDMCodec:
+        """Read what `save_pretrained` wrote, in memory as `dtype`. Raises CodecError for a folder that is no codec."""
+        folder = Path(folder)
+        try:
+            values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            mel = LogMel(MelConfig(**values["mel"]))
+            scale_factor, seconds = float(values["scale_factor"]), float(values["default_seconds"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CodecError(f"{folder} is not a codec folder: its config.json cannot be used ({error})") from error
+        try:
+            vae = nn.Module.to(AutoencoderKL.from_pretrained(folder / "vae"), dtype)
+            vocoder = load_vocoder(folder / "vocoder", dtype) if (folder / "vocoder").is_dir() else None
+        except OSError as error:
+            raise CodecError(f"{folder} is not a whole codec folder: {error}") from error
+        return cls(vae, vocoder, mel, scale_factor, seconds)

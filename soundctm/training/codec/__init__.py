@@ -1,0 +1,1 @@
+"""Training of the small audio codec: first the mel VAE, then the vocoder."""
