@@ -1,4 +1,4 @@
-"""What the golden tests share: reading a golden, filling weights by its rule, comparing relative to the largest value."""
+"""What golden tests share: reading a golden, filling weights by its rule, comparing relative to the largest value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ GOLDENS = Path(__file__).parent / "goldens"
 sys.path.insert(0, str(GOLDENS))
 from weights import fill_state_dict_, from_manifest, tensor_for  # noqa: E402
 
-__all__ = ["GOLDENS", "UNET_CONFIG", "close", "fill_state_dict_", "from_manifest", "golden", "golden_meta", "tensor_for"]
+__all__ = [
+    "GOLDENS",
+    "UNET_CONFIG",
+    "close",
+    "fill_state_dict_",
+    "from_manifest",
+    "golden",
+    "golden_meta",
+    "tensor_for",
+]
 
 UNET_CONFIG = json.loads((GOLDENS / "unet_config.json").read_text())
 

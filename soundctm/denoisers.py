@@ -1,0 +1,132 @@
+"""Denoisers: what samplers, solvers and losses see instead of a network.
+
+    teacher   D_phi(z, sigma)   = c_skip(sigma) z + c_out(sigma) F_phi(c_in(sigma) z, sigma)
+    student   g_theta(z, t, s)  = c_skip(t) z + c_out(t) F_theta(c_in(t) z, t, s, omega)
+              G_theta(z, t, s)  = (s/t) z + (1 - s/t) g_theta(z, t, s)
+
+z is [B, C, ...]; sigma, t, s are [B] or 0-dim, on the device of z; text is a TextConditioning of B rows.
+State and output keep the dtype of z (float32, or float64 in the teacher's sampler); the network runs in its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from soundctm.networks import StudentUNet, TeacherUNet, feature_maps
+from soundctm.networks.features import Depth
+from soundctm.schedule import SigmaSchedule, append_dims, network_time
+from soundctm.text import TextConditioning
+
+Denoise = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (z, sigma) -> estimate of z_0
+Jump = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]  # (z_t, t, s) -> z_s
+
+
+class TeacherDenoiser(nn.Module):
+    """D_phi: the clean latents that the teacher expects behind noisy ones."""
+
+    def __init__(self, unet: TeacherUNet, schedule: SigmaSchedule) -> None:
+        super().__init__()
+        self.unet, self.schedule = unet, schedule
+
+    def forward(self, z: torch.Tensor, sigma: torch.Tensor, text: TextConditioning) -> torch.Tensor:
+        """Denoised latents, shape and dtype of z (EDM eq. 7)."""
+        output = self.unet(*self._inputs(z, sigma, text), encoder_attention_mask=text.mask).sample
+        return _combine(self.schedule, z, sigma, output)
+
+    def features(
+        self, z: torch.Tensor, sigma: torch.Tensor, text: TextConditioning, depth: Depth
+    ) -> list[torch.Tensor]:
+        """Feature maps at noise level sigma, in network order (see `feature_maps`)."""
+        return feature_maps(self.unet, depth, *self._inputs(z, sigma, text), encoder_attention_mask=text.mask)
+
+    def _inputs(self, z: torch.Tensor, sigma: torch.Tensor, text: TextConditioning) -> tuple[torch.Tensor, ...]:
+        dtype = self.unet.dtype
+        scaled = append_dims(self.schedule.c_in(sigma), z.ndim) * z
+        return scaled.to(dtype), network_time(sigma).float(), text.hidden.to(dtype)
+
+
+class StudentDenoiser(nn.Module):
+    """G_theta and its inner estimate g_theta; calling it is the jump G_theta."""
+
+    def __init__(self, unet: StudentUNet, schedule: SigmaSchedule) -> None:
+        super().__init__()
+        self.unet, self.schedule = unet, schedule
+
+    def forward(
+        self,
+        z: torch.Tensor,
+        t: torch.Tensor,
+        s: torch.Tensor,
+        text: TextConditioning,
+        omega: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """z at level t -> z at level s <= t along the trajectory guided by omega [B] (CTM lemma 1); z itself at s = t."""
+        ratio = append_dims(s / t, z.ndim).to(z.dtype)
+        return ratio * z + (1 - ratio) * self.estimate(z, t, s, text, omega)
+
+    def estimate(
+        self,
+        z: torch.Tensor,
+        t: torch.Tensor,
+        s: torch.Tensor,
+        text: TextConditioning,
+        omega: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """g_theta(z, t, s): at s = t the student's denoiser."""
+        dtype = self.unet.dtype
+        rows = z.shape[0]
+        output = self.unet(
+            (append_dims(self.schedule.c_in(t), z.ndim) * z).to(dtype),
+            network_time(t).float().expand(rows),
+            text.hidden.to(dtype),
+            encoder_attention_mask=text.mask,
+            added_cond_kwargs={"s": network_time(s).float().expand(rows), "omega": omega},
+        ).sample
+        return _combine(self.schedule, z, t, output)
+
+
+def guided(teacher: TeacherDenoiser, text: TextConditioning, empty: TextConditioning, omega: torch.Tensor) -> Denoise:
+    """Classifier-free guidance: D_empty + omega (D_text - D_empty), both halves in one call; omega [B] or 0-dim."""
+    pair = TextConditioning.cat([text, empty])
+
+    def denoise(z: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        sigma = sigma.expand(z.shape[0])
+        with_text, without = teacher(torch.cat([z, z]), torch.cat([sigma, sigma]), pair).chunk(2)
+        return without + append_dims(omega, z.ndim).to(z.dtype) * (with_text - without)
+
+    return denoise
+
+
+def guided_jump(
+    student: StudentDenoiser,
+    text: TextConditioning,
+    empty: TextConditioning | None = None,
+    omega: torch.Tensor | None = None,
+    nu: float = 1.0,
+) -> Jump:
+    """The student's jump with its text bound: G_empty + nu (G_text - G_empty).
+
+    omega [B] goes to both branches. At nu = 1 the empty branch cancels and is not computed; else `empty` is needed.
+    """
+    if nu == 1.0:
+        return lambda z, t, s: student(z, t, s, text, omega)
+    if empty is None:
+        raise ValueError(f"nu = {nu} needs the empty prompt's conditioning")
+    pair = TextConditioning.cat([text, empty])
+    omegas = None if omega is None else torch.cat([omega, omega])
+
+    def jump(z: torch.Tensor, t: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+        t, s = t.expand(z.shape[0]), s.expand(z.shape[0])
+        both = student(torch.cat([z, z]), torch.cat([t, t]), torch.cat([s, s]), pair, omegas)
+        with_text, without = both.chunk(2)
+        return without + nu * (with_text - without)
+
+    return jump
+
+
+def _combine(schedule: SigmaSchedule, z: torch.Tensor, sigma: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    skip, out = append_dims(schedule.c_skip(sigma), z.ndim), append_dims(schedule.c_out(sigma), z.ndim)
+    return (skip * z + out * output).to(z.dtype)

@@ -1,0 +1,50 @@
+"""The small networks of the goldens, filled by the rule, behind denoisers."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from helpers import UNET_CONFIG, fill_state_dict_
+
+from soundctm.denoisers import StudentDenoiser, TeacherDenoiser
+from soundctm.networks import StudentUNet, TeacherUNet
+from soundctm.schedule import SigmaSchedule
+from soundctm.text import TextConditioning
+
+SCHEDULE = SigmaSchedule()
+
+
+def new_teacher(seed: int = 101) -> TeacherDenoiser:
+    """A frozen small teacher with the goldens' weights."""
+    unet = fill_state_dict_(TeacherUNet.from_config(UNET_CONFIG), seed=seed, prefix="unet.")
+    return TeacherDenoiser(unet, SCHEDULE).eval().requires_grad_(False)
+
+
+def new_student(seed: int = 202) -> StudentDenoiser:
+    """A small student (202) or target (303) with the goldens' weights."""
+    unet = fill_state_dict_(StudentUNet.from_config(UNET_CONFIG), seed=seed, prefix="ctm_unet.")
+    return StudentDenoiser(unet, SCHEDULE).eval()
+
+
+@lru_cache
+def teacher() -> TeacherDenoiser:
+    """The teacher that tests share and do not change."""
+    return new_teacher()
+
+
+@lru_cache
+def student(seed: int = 202) -> StudentDenoiser:
+    """The student that tests share and do not change."""
+    return new_student(seed).requires_grad_(False)
+
+
+def text(g: dict[str, torch.Tensor], rows: torch.Tensor | None = None) -> TextConditioning:
+    """The stored text rows of a golden; its `prompt` rows unless others are given."""
+    rows = g["prompt"] if rows is None else rows
+    return TextConditioning(g["text.hidden"][rows], g["text.mask"][rows])
+
+
+def empty(g: dict[str, torch.Tensor], batch: int) -> TextConditioning:
+    """The empty prompt for a batch."""
+    return text(g, torch.zeros(batch, dtype=torch.long))
