@@ -1,0 +1,179 @@
+"""VAE moments of composed items, computed once: diffusion training then needs neither sound nor the VAE.
+
+The file is one safetensors: `mean` and `logvar` float16 [count, channels, frames, bands] of the unscaled posterior,
+captions and labels in the header, and the key it was made for. It is written under a temporary name and renamed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from soundctm.data.compose import ComposedCorpus, build_items
+from soundctm.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+class LatentDataset(Dataset):
+    """`dataset[i] -> (mean, logvar, caption)`; `draw` gives scaled latents as `codec.encode` would."""
+
+    def __init__(self, mean: Tensor, logvar: Tensor, captions: list[str], labels: list[str], scale_factor: float):
+        if not len(mean) == len(logvar) == len(captions) == len(labels):
+            raise ValueError("mean, logvar, captions and labels differ in length")
+        self.mean, self.logvar = mean, logvar
+        self.captions, self.labels = captions, labels
+        self.scale_factor = scale_factor
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, str]:
+        return self.mean[index].float(), self.logvar[index].float(), self.captions[index]
+
+    def draw(self, indices: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Sampled latents float32 [len(indices), channels, frames, bands]: scale_factor * (mean + std * noise)."""
+        mean, logvar = self.mean[indices].float(), self.logvar[indices].float()
+        noise = torch.randn(mean.shape, generator=generator)
+        return self.scale_factor * (mean + torch.exp(0.5 * logvar) * noise)
+
+    def std(self) -> float:
+        """Standard deviation of the unscaled posterior samples over the whole set (its inverse is a scale factor)."""
+        mean = self.mean.double()
+        return float((mean.var() + self.logvar.double().exp().mean()).sqrt())
+
+
+def latent_dataset(
+    corpus: ComposedCorpus,
+    codec: Any,
+    count: int,
+    path: str | os.PathLike,
+    *,
+    start: int = 0,
+    batch_size: int = 32,
+    device: str | torch.device = "cpu",
+    progress: bool = True,
+) -> LatentDataset:
+    """Moments of items start .. start + count - 1 of `corpus`, from `path` if it was made for the same key.
+
+    `codec` needs `.mel(waveform) -> [B, 1, T, bands]`, `.vae.encode(mel).latent_dist` and `.scale_factor`. It is
+    moved to `device` and back. Another key, or a damaged file, means building and replacing the file.
+    """
+    if count < 1:
+        raise UserError(f"the number of items is {count}; it must be positive")
+    path = Path(path)
+    key = cache_key(corpus, codec, count, start)
+    found = read_latents(path, key)
+    if found is not None:
+        logger.info("latents of %d items read from %s", count, path)
+        found.scale_factor = float(codec.scale_factor)
+        return found
+    logger.info("encoding %d items to %s", count, path)
+    means, logvars, captions, labels = [], [], [], []
+    home = next(codec.vae.parameters()).device
+    codec.to(device)
+    try:
+        for first in tqdm(range(0, count, batch_size), desc="latents", unit="batch", disable=not progress):
+            waveforms, some_captions, some_labels = build_items(corpus, min(batch_size, count - first), start + first)
+            mean, logvar = encode_moments(codec, waveforms.to(device))
+            means.append(mean.half().cpu())
+            logvars.append(logvar.half().cpu())
+            captions += some_captions
+            labels += some_labels
+    finally:
+        codec.to(home)
+    dataset = LatentDataset(torch.cat(means), torch.cat(logvars), captions, labels, float(codec.scale_factor))
+    write_latents(dataset, path, key)
+    return dataset
+
+
+@torch.no_grad()
+def encode_moments(codec: Any, waveforms: Tensor) -> tuple[Tensor, Tensor]:
+    """Posterior mean and log-variance of [B, samples], unscaled; frames that fill no latent frame are cut."""
+    mel = codec.mel(waveforms)
+    per_latent = codec.frames_per_latent
+    mel = mel[:, :, : mel.shape[2] // per_latent * per_latent]
+    posterior = codec.vae.encode(mel.to(next(codec.vae.parameters()).dtype)).latent_dist
+    return posterior.mean.float(), posterior.logvar.float()
+
+
+def cache_key(corpus: ComposedCorpus, codec: Any, count: int, start: int = 0) -> str:
+    """What the moments depend on, as JSON: items (seed, numbers, clips, caption table) and the VAE's weights."""
+    table = {label: dataclasses.asdict(spec) for label, spec in sorted(corpus.table.items())}
+    rows = [dataclasses.astuple(row) for rows in corpus.labels.values() for row in rows]
+    content = json.dumps([table, rows], sort_keys=True, ensure_ascii=True).encode()
+    return json.dumps(
+        {
+            "vae": state_hash(codec.vae.state_dict()),
+            "table": hashlib.sha256(content).hexdigest(),
+            "seed": corpus.seed,
+            "start": start,
+            "count": count,
+            "num_samples": corpus.num_samples,
+            "pairs": corpus.pairs,
+            "speed_changes": corpus.speed_changes,
+        },
+        sort_keys=True,
+    )
+
+
+def state_hash(state: dict[str, Tensor]) -> str:
+    """SHA-256 over names, shapes, types and bytes of a state dict."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def write_latents(dataset: LatentDataset, path: str | os.PathLike, key: str) -> None:
+    """Write the file of the module docstring, whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = {
+        "key": key,
+        "captions": json.dumps(dataset.captions),
+        "labels": json.dumps(dataset.labels),
+        "scale_factor": repr(dataset.scale_factor),
+    }
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file({"mean": dataset.mean.contiguous(), "logvar": dataset.logvar.contiguous()}, temporary, header)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_latents(path: str | os.PathLike, key: str | None = None) -> LatentDataset | None:
+    """The data set at `path`; None if there is no such file, it is damaged, or it was made for another key."""
+    path = Path(path)
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            if key is not None and header.get("key") != key:
+                logger.info("%s was made from other items or another VAE", path)
+                return None
+            return LatentDataset(
+                file.get_tensor("mean"),
+                file.get_tensor("logvar"),
+                json.loads(header["captions"]),
+                json.loads(header["labels"]),
+                float(header["scale_factor"]),
+            )
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        logger.warning("%s cannot be used and will be made again: %s", path, error)
+        return None

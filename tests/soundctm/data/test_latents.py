@@ -1,0 +1,90 @@
+"""The latent cache: right moments, reuse for the same key only, no damaged file."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from corpus_fixture import write_corpus
+from torch import nn
+
+from soundctm.data.compose import ComposedCorpus
+from soundctm.data.corpus import load_corpus
+from soundctm.data.latents import latent_dataset, read_latents
+from soundctm.errors import UserError
+
+
+class TinyCodec(nn.Module):
+    """The interface that the cache needs: a "mel" of 64 frame energies and a linear "VAE"."""
+
+    frames_per_latent = 4
+
+    def __init__(self):
+        super().__init__()
+        self.scale_factor = 2.0
+        self.calls = 0
+        self.vae = nn.Module()
+        self.vae.weight = nn.Parameter(torch.ones(1))
+        self.vae.encode = self._encode
+
+    def mel(self, waveform):
+        return waveform.reshape(len(waveform), 1, -1, 64)[:, :, :41]
+
+    def _encode(self, mel):
+        self.calls += 1
+        assert mel.shape[2] == 40
+        mean = mel.mean(3, keepdim=True) * self.vae.weight
+        return SimpleNamespace(latent_dist=SimpleNamespace(mean=mean, logvar=torch.full_like(mean, -4.0)))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    root = write_corpus(tmp_path_factory.mktemp("corpus") / "c")
+    return ComposedCorpus(load_corpus(root, "train"), root, seed=1)
+
+
+def test_moments_and_reuse(corpus, tmp_path):
+    codec, path = TinyCodec(), tmp_path / "cache" / "latents.safetensors"
+    built = latent_dataset(corpus, codec, 5, path, batch_size=2, progress=False)
+    assert codec.calls == 3 and len(built) == 5 and built.mean.dtype == torch.float16
+    waveform, caption, label = corpus[3]
+    mean, logvar, stored = built[3]
+    torch.testing.assert_close(mean, codec.mel(waveform[None])[0, :, :40].mean(2, keepdim=True), atol=1e-3, rtol=1e-2)
+    assert stored == caption and built.labels[3] == label
+    again = latent_dataset(corpus, codec, 5, path, progress=False)
+    assert codec.calls == 3  # read, not built
+    assert torch.equal(again.mean, built.mean) and again.captions == built.captions
+    assert [p.name for p in path.parent.iterdir()] == ["latents.safetensors"]
+
+
+def test_another_vae_or_count_builds_again(corpus, tmp_path):
+    codec, path = TinyCodec(), tmp_path / "latents.safetensors"
+    latent_dataset(corpus, codec, 2, path, progress=False)
+    codec.vae.weight.data += 1
+    changed = latent_dataset(corpus, codec, 2, path, progress=False)
+    assert codec.calls == 2
+    assert len(latent_dataset(corpus, codec, 3, path, progress=False)) == 3
+    assert codec.calls == 3 and len(changed) == 2
+
+
+def test_damaged_file_is_built_again(corpus, tmp_path):
+    path = tmp_path / "latents.safetensors"
+    path.write_bytes(b"half a file")
+    assert read_latents(path) is None
+    assert len(latent_dataset(corpus, TinyCodec(), 2, path, progress=False)) == 2
+    assert len(read_latents(path)) == 2
+
+
+def test_draw_is_scaled_and_reproducible(corpus, tmp_path):
+    data = latent_dataset(corpus, TinyCodec(), 4, tmp_path / "l.safetensors", progress=False)
+    index = torch.tensor([2, 0])
+    drawn = data.draw(index, torch.Generator().manual_seed(0))
+    assert torch.equal(drawn, data.draw(index, torch.Generator().manual_seed(0)))
+    noise = drawn / 2.0 - data.mean[index].float()
+    assert noise.std().item() == pytest.approx(0.1353, rel=0.3)  # exp(-4 / 2)
+
+
+def test_no_items_is_an_error(corpus, tmp_path):
+    with pytest.raises(UserError, match="must be positive"):
+        latent_dataset(corpus, TinyCodec(), 0, tmp_path / "l.safetensors")
