@@ -1,0 +1,64 @@
+"""Putting read tensors into modules: every key exactly once, every shape right, no second copy in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from soundctm.checkpoints.torch_files import StateDict, listing
+from soundctm.errors import UserError
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+def build(make: Callable[[], ModuleT], state: Mapping[str, torch.Tensor], source: str, dtype: torch.dtype) -> ModuleT:
+    """`make()` with the tensors of `state` in `dtype`, in eval mode; tensors that have this dtype are not copied.
+
+    The module is made on the meta device, so its initial weights never exist. Raises UserError naming the keys of
+    `source` that are missing, not expected or of another shape.
+    """
+    with torch.device("meta"):
+        module = make()
+    expected = module.state_dict()
+    check_keys(expected, state, source)
+    values = {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
+    module.load_state_dict(values, assign=True)
+    left = [name for name, buffer in module.named_buffers() if buffer.is_meta]
+    if left:  # a buffer that no file holds would have to be computed after loading
+        raise RuntimeError(f"{type(module).__name__} has buffers outside its state dict: {listing(left)}")
+    return module.eval()
+
+
+def check_keys(expected: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor], source: str) -> None:
+    """Raises one UserError that names what does not fit: the first few keys of each kind and their number."""
+    missing = [key for key in expected if key not in given]
+    extra = [key for key in given if key not in expected]
+    misshapen = [
+        f"{key} is {list(value.shape)}, not {list(expected[key].shape)}"
+        for key, value in given.items()
+        if key in expected and value.shape != expected[key].shape
+    ]
+    faults = [
+        f"{len(names)} {'key' if len(names) == 1 else 'keys'} {what} ({listing(names)})"
+        for names, what in ((missing, "missing"), (extra, "not expected"), (misshapen, "of another shape"))
+        if names
+    ]
+    if faults:
+        raise UserError(f"{source} does not fit this model: {'; '.join(faults)}")
+
+
+def split_prefix(state: StateDict, *prefixes: str) -> tuple[list[StateDict], StateDict]:
+    """State dicts of the keys under each of `prefixes`, which are cut off, and the keys under none of them."""
+    parts: list[StateDict] = [{} for _ in prefixes]
+    rest: StateDict = {}
+    for key, value in state.items():
+        for prefix, part in zip(prefixes, parts, strict=True):
+            if key.startswith(prefix):
+                part[key.removeprefix(prefix)] = value
+                break
+        else:
+            rest[key] = value
+    return parts, rest

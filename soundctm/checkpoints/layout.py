@@ -1,0 +1,76 @@
+"""Our own checkpoint: one folder, one subfolder per part.
+
+    model_index.json        format, parts, noise schedule, text encoder's name
+    ema/ student/ teacher/  config.json + diffusion_pytorch_model.safetensors, as diffusers writes them
+    codec/                  see audioldm.codec; its config.json holds the clip length
+    text_encoder/           only where its weights travel with the checkpoint, in transformers' layout
+    training_config.yaml    what the run was trained with
+    README.md               model card
+
+Weights may be float16 on disk; in memory they are float32 unless another dtype is asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from soundctm.errors import UserError
+from soundctm.schedule import SigmaSchedule
+
+FORMAT, VERSION = "soundctm", 1
+INDEX, CONFIG, WEIGHTS = "model_index.json", "config.json", "diffusion_pytorch_model.safetensors"
+CODEC, TEXT_ENCODER = "codec", "text_encoder"
+TRAINING_CONFIG, CARD = "training_config.yaml", "README.md"
+
+
+@dataclasses.dataclass(frozen=True)
+class Index:
+    """What `model_index.json` says: the subfolders that are there, the noise schedule, the text encoder's name."""
+
+    parts: tuple[str, ...]
+    schedule: SigmaSchedule
+    text_encoder: str | None
+
+    def write(self, folder: Path) -> None:
+        values = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)}
+        (folder / INDEX).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def read(folder: Path) -> Index:
+        """Raises UserError when the file is absent, of another format, of a later version, or lacks something."""
+        if not (folder / INDEX).is_file():
+            raise UserError(f"{folder} is no checkpoint folder: it has no {INDEX}")
+        values = read_json(folder / INDEX)
+        if values.get("format") != FORMAT or not isinstance(values.get("version"), int):
+            raise UserError(f"{folder / INDEX} does not describe a {FORMAT} checkpoint")
+        if values["version"] > VERSION:
+            raise UserError(f"{folder} has format version {values['version']}; this code reads up to {VERSION}")
+        parts, name = values.get("parts"), values.get("text_encoder")
+        if not _strings(parts) or not isinstance(name, str | None):
+            raise UserError(f"{folder / INDEX}: `parts` must list subfolders, `text_encoder` must be a name or null")
+        try:
+            schedule = SigmaSchedule(**{key: float(value) for key, value in values["schedule"].items()})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"{folder / INDEX} has no usable `schedule`: {values.get('schedule')}") from error
+        return Index(tuple(parts), schedule, name)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises UserError when the file is absent or holds something else."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"no file at {path}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} must hold a JSON object")
+    return values
+
+
+def _strings(values: object) -> bool:
+    return isinstance(values, Sequence) and not isinstance(values, str) and all(isinstance(v, str) for v in values)

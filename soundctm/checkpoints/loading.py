@@ -1,0 +1,123 @@
+"""Reading our own checkpoint folder (see soundctm.checkpoints.layout) from disk or from a model hub."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from audioldm.codec import AudioLDMCodec
+from soundctm.checkpoints.assign import build
+from soundctm.checkpoints.components import NETWORKS, Components
+from soundctm.checkpoints.layout import CODEC, CONFIG, INDEX, TEXT_ENCODER, TRAINING_CONFIG, WEIGHTS, Index, read_json
+from soundctm.checkpoints.torch_files import StateDict
+from soundctm.errors import UserError
+from soundctm.networks import StudentUNet, TeacherUNet
+from soundctm.text import TextEncoder
+
+log = logging.getLogger(__name__)
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "spiece.model", "vocab.txt")
+
+
+def load_checkpoint(
+    path: str | os.PathLike,
+    weights: str | Sequence[str] = "ema",
+    *,
+    dtype: torch.dtype = torch.float32,
+    text_encoder: TextEncoder | None = None,
+) -> Components:
+    """The checkpoint in a folder or under a hub id, with only the networks that `weights` names.
+
+    Networks and codec are in `dtype`; the text encoder stays float32, because it runs once per caption and T5
+    overflows in float16. A given `text_encoder` replaces the checkpoint's own. Raises UserError for a folder that is
+    no checkpoint, for weights it does not have, and for keys that are missing, extra or misshapen.
+    """
+    names = [weights] if isinstance(weights, str) else list(weights)
+    unknown = [name for name in names if name not in NETWORKS]
+    if unknown:
+        raise UserError(f"no weights {unknown[0]!r}; they are {', '.join(NETWORKS)}")
+    folder = local_folder(path, names)
+    index = Index.read(folder)
+    absent = [name for name in names if name not in index.parts]
+    if absent:
+        raise UserError(f"{path} has no {absent[0]!r} weights; its parts are {', '.join(index.parts)}")
+    parts = Components(schedule=index.schedule, training_config=_training_config(folder))
+    for name in names:
+        setattr(parts, name, load_network(folder / name, name, dtype))
+    if CODEC in index.parts:
+        parts.codec = _codec(folder / CODEC, dtype)
+    parts.text_encoder = text_encoder or _text_encoder(folder, index)
+    return parts
+
+
+def load_network(folder: str | os.PathLike, role: str, dtype: torch.dtype = torch.float32) -> StudentUNet | TeacherUNet:
+    """The UNet in one subfolder, of the class of its `role`: "ema", "student" or "teacher". Raises UserError."""
+    folder = Path(folder)
+    values = read_json(folder / CONFIG)
+    return build(lambda: NETWORKS[role].from_config(values), read_safetensors(folder / WEIGHTS), str(folder), dtype)
+
+
+def read_safetensors(path: Path) -> StateDict:
+    """The tensors of a safetensors file by name. Raises UserError when it is absent or damaged."""
+    if not path.is_file():
+        raise UserError(f"no weights at {path}")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} is not a safetensors file, or it is cut off or damaged: {error}") from error
+
+
+def local_folder(path: str | os.PathLike, networks: Sequence[str]) -> Path:
+    """`path` itself where it is a folder, else the local copy of that hub id with only these networks' weights.
+
+    Raises UserError when it is neither.
+    """
+    name, folder = os.fspath(path), Path(path)
+    if folder.is_dir():
+        return folder
+    if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise UserError(f"no checkpoint folder at {name}")
+    from huggingface_hub import snapshot_download  # only hub ids need it
+
+    subfolders = [*networks, CODEC, TEXT_ENCODER]
+    try:
+        return Path(snapshot_download(name, allow_patterns=[INDEX, TRAINING_CONFIG, *(f"{s}/*" for s in subfolders)]))
+    except (OSError, ValueError) as error:
+        log.debug("snapshot_download failed for %s", name, exc_info=error)
+        raise UserError(f"{name} is neither a checkpoint folder nor a hub repository that can be fetched") from error
+
+
+def _codec(folder: Path, dtype: torch.dtype) -> AudioLDMCodec:
+    try:
+        return AudioLDMCodec.from_pretrained(folder, dtype=dtype)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _text_encoder(folder: Path, index: Index) -> TextEncoder | None:
+    if TEXT_ENCODER not in index.parts:
+        return TextEncoder.from_pretrained(index.text_encoder) if index.text_encoder else None
+    stored = folder / TEXT_ENCODER
+    own_tokenizer = any((stored / name).is_file() for name in TOKENIZER_FILES)
+    encoder = TextEncoder.from_pretrained(stored, tokenizer=None if own_tokenizer else index.text_encoder)
+    encoder.name = index.text_encoder or str(stored)
+    return encoder
+
+
+def _training_config(folder: Path) -> Mapping[str, Any] | None:
+    path = folder / TRAINING_CONFIG
+    if not path.is_file():
+        return None
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from error
+    return values if isinstance(values, dict) else None

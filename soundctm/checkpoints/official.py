@@ -1,0 +1,119 @@
+"""The files of the official release, read unchanged.
+
+    file                           keys                          goes to
+    pytorch_model_2_sigma_025.bin  unet.*, text_encoder.*        teacher UNet, text encoder
+    pytorch_model.bin              ctm_unet.*, text_encoder.*    student UNet, text encoder
+    ema_0.999_030000.pt            (no prefix)                   EMA of the student UNet
+    summary.jsonl                  training options              noise schedule, text encoder's name
+    audioldm-s-full.ckpt           first_stage_model.*, ...      codec, see audioldm.checkpoint
+
+The text encoder was frozen, so the copies in the teacher's and the student's file are the same network: the first of
+the two files that is given provides it, the other copy is ignored with a line in the log. Keys may carry `module.`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import T5Config
+
+from audioldm.codec import AudioLDMCodec
+from soundctm.checkpoints.assign import build, check_keys, split_prefix
+from soundctm.checkpoints.components import Components
+from soundctm.checkpoints.layout import read_json
+from soundctm.checkpoints.summary import read_summary, schedule_from_summary
+from soundctm.checkpoints.t5 import build_t5, tie
+from soundctm.checkpoints.torch_files import StateDict, read_state_dict
+from soundctm.errors import UserError
+from soundctm.networks import StudentUNet, TeacherUNet
+from soundctm.text import TextEncoder
+
+log = logging.getLogger(__name__)
+
+FULL_CONFIGS = Path(__file__).parents[2] / "configs" / "full"  # in the checkout, beside the package
+FLAN_T5 = "google/flan-t5-large"
+
+UNET_PREFIXES = {"teacher": "unet.", "student": "ctm_unet."}
+TEXT_PREFIX = "text_encoder."
+
+PathLike = str | os.PathLike
+Config = PathLike | Mapping[str, Any]
+
+
+def load_official(
+    *,
+    student: PathLike | None = None,
+    ema: PathLike | None = None,
+    teacher: PathLike | None = None,
+    audioldm: PathLike | None = None,
+    summary: PathLike | None = None,
+    text_encoder_name: str | None = None,
+    unet_config: Config = FULL_CONFIGS / "unet.json",
+    text_config: Config = FULL_CONFIGS / "text_encoder.json",
+    dtype: torch.dtype = torch.float32,
+) -> Components:
+    """The parts in the given official files; networks and codec in `dtype`, the text encoder in float32.
+
+    The text encoder's weights come from the teacher's or student's file. `text_encoder_name` (else the name in the
+    summary, else flan-t5-large) is where its tokenizer is looked for when the first caption comes; without either
+    file, a given `text_encoder_name` is loaded whole. `unet_config` and `text_config` are JSON files or mappings.
+
+    Raises UserError for files that cannot be read safely and for keys that are missing, extra or misshapen.
+    """
+    options = read_summary(summary) if summary else {}
+    name = text_encoder_name or options.get("text_encoder_name") or FLAN_T5
+    parts = Components(schedule=schedule_from_summary(options), training_config=options or None)
+    unet_values = _json_config(unet_config)
+    text_states: dict[str, StateDict] = {}
+    if teacher:
+        state, text_states[str(teacher)] = _unet_and_text(teacher, "teacher")
+        parts.teacher = build(lambda: TeacherUNet.from_config(unet_values), state, str(teacher), dtype)
+    if student:
+        state, text_states[str(student)] = _unet_and_text(student, "student")
+        parts.student = build(lambda: StudentUNet.from_config(unet_values), state, str(student), dtype)
+    if ema:
+        parts.ema = build(lambda: StudentUNet.from_config(unet_values), read_state_dict(ema), str(ema), dtype)
+    if text_states:
+        parts.text_encoder = _text_encoder(text_states, T5Config(**_json_config(text_config)), name)
+    elif text_encoder_name:
+        parts.text_encoder = TextEncoder.from_pretrained(text_encoder_name)
+    if audioldm:
+        parts.codec = load_codec(audioldm, dtype)
+    return parts
+
+
+def load_codec(path: PathLike, dtype: torch.dtype = torch.float32) -> AudioLDMCodec:
+    """The codec in `audioldm-s-full.ckpt`. Raises UserError."""
+    from audioldm.checkpoint import load_audioldm_checkpoint
+
+    try:
+        return load_audioldm_checkpoint(path).to(dtype)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _unet_and_text(path: PathLike, role: str) -> tuple[StateDict, StateDict]:
+    prefix = UNET_PREFIXES[role]
+    (unet, text), rest = split_prefix(read_state_dict(path), prefix, TEXT_PREFIX)
+    if not unet:
+        raise UserError(f"{path} is no {role} file: it has no keys that begin with {prefix!r}")
+    return {**unet, **rest}, text  # keys under neither prefix are reported as not expected
+
+
+def _text_encoder(states: Mapping[str, StateDict], config: T5Config, name: str) -> TextEncoder:
+    (source, state), *others = states.items()
+    model = build_t5(config, state, source)
+    for other, ignored in others:
+        check_keys(model.state_dict(), tie(ignored, other), other)
+        reason = f"the same frozen text encoder was read from {source}"
+        log.info("%s: ignored %d keys %s*: %s", other, len(ignored), TEXT_PREFIX, reason)
+    return TextEncoder(model, name, name)
+
+
+def _json_config(config: Config) -> dict[str, Any]:
+    return dict(config) if isinstance(config, Mapping) else read_json(Path(config))

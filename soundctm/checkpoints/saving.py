@@ -1,0 +1,86 @@
+"""Writing our own checkpoint folder (see soundctm.checkpoints.layout): whole or absent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import torch
+import yaml
+from safetensors.torch import save_file
+
+from soundctm.checkpoints.components import Components
+from soundctm.checkpoints.layout import CARD, CODEC, INDEX, TEXT_ENCODER, TRAINING_CONFIG, WEIGHTS, Index
+from soundctm.errors import UserError
+from soundctm.networks import StudentUNet, TeacherUNet
+
+
+def save_checkpoint(
+    folder: str | os.PathLike,
+    parts: Components,
+    *,
+    dtype: torch.dtype | None = None,
+    store_text_encoder: bool = False,
+    model_card: str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write `parts` as a checkpoint folder, under a temporary name that is renamed at the end.
+
+    `dtype` is the precision of networks and codec on disk (default: theirs). With `store_text_encoder` the text
+    encoder's weights are written too, else only its name. Raises UserError when `folder` is in the way; `overwrite`
+    replaces an older checkpoint, never a folder of anything else.
+    """
+    folder = Path(folder).absolute()
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; a checkpoint is a folder")
+    if folder.exists() and any(folder.iterdir()) and not (overwrite and (folder / INDEX).is_file()):
+        raise UserError(f"{folder} is not empty" + (": overwrite replaces it" if (folder / INDEX).is_file() else ""))
+    temporary = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        _write(temporary, parts, dtype, store_text_encoder)
+        if model_card is not None:
+            (temporary / CARD).write_text(model_card, encoding="utf-8")
+        _put_in_place(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def save_network(
+    folder: str | os.PathLike, network: StudentUNet | TeacherUNet, dtype: torch.dtype | None = None
+) -> None:
+    """Write one UNet as diffusers does, in `dtype` on disk; the network itself keeps its precision."""
+    folder = Path(folder)
+    network.save_config(folder)
+    tensors = {name: value.to("cpu", dtype).contiguous() for name, value in network.state_dict().items()}
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def _write(folder: Path, parts: Components, dtype: torch.dtype | None, store_text_encoder: bool) -> None:
+    names = []
+    for name, network in parts.networks():
+        save_network(folder / name, network, dtype)
+        names.append(name)
+    if parts.codec is not None:
+        parts.codec.save_pretrained(folder / CODEC, dtype)
+        names.append(CODEC)
+    if parts.text_encoder is not None and store_text_encoder:
+        parts.text_encoder.save_pretrained(folder / TEXT_ENCODER)
+        names.append(TEXT_ENCODER)
+    if parts.training_config is not None:
+        text = yaml.safe_dump(dict(parts.training_config), sort_keys=False, allow_unicode=True)
+        (folder / TRAINING_CONFIG).write_text(text, encoding="utf-8")
+    text_encoder = parts.text_encoder.name if parts.text_encoder is not None else None
+    Index(tuple(names), parts.schedule, text_encoder).write(folder)
+
+
+def _put_in_place(temporary: Path, folder: Path) -> None:
+    """Rename; what was there before is removed only after the new folder is there."""
+    old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(temporary, folder)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,88 @@
+"""Reading state dicts from torch files without running anything that they contain."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import pickletools
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from soundctm.errors import UserError
+
+log = logging.getLogger(__name__)
+
+StateDict = dict[str, torch.Tensor]
+PARALLEL_PREFIX = "module."  # put before every key by DistributedDataParallel
+
+
+def read_state_dict(path: str | os.PathLike) -> StateDict:
+    """The tensors of a torch file by name, mapped from disk where the file allows it; `module.` prefixes are removed.
+
+    Raises UserError for a file that is absent, no checkpoint, a pickle that asks for code, or no flat state dict.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no checkpoint file at {path}")
+    state = _load(path)
+    if not isinstance(state, Mapping) or not state:
+        raise UserError(f"{path} holds a {type(state).__name__}; a checkpoint holds tensors by name")
+    wrong = [str(key) for key, value in state.items() if not isinstance(key, str) or not torch.is_tensor(value)]
+    if wrong:
+        raise UserError(f"{path} is no flat state dict: {listing(wrong)} is not a tensor")
+    if all(key.startswith(PARALLEL_PREFIX) for key in state):
+        log.info("%s: removed the prefix %r from every key", path, PARALLEL_PREFIX)
+        return {key.removeprefix(PARALLEL_PREFIX): value for key, value in state.items()}
+    return dict(state)
+
+
+def listing(names: list[str], most: int = 3) -> str:
+    """The first few of `names` and how many more there are."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _load(path: Path) -> object:
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+            # only the zip layout (torch >= 1.6) can be mapped; older files are read into memory
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except MemoryError:
+        raise
+    except Exception as error:  # on arbitrary bytes the unpickler raises whatever they lead it to
+        log.debug("torch.load failed on %s", path, exc_info=error)
+        wanted = _code_asked_for(path, str(error))
+        if wanted:
+            raise UserError(
+                f"{path} is refused: unpickling it would call {wanted}, and a checkpoint may hold nothing but "
+                "tensors and plain values"
+            ) from None
+        raise UserError(f"{path} is not a torch checkpoint, or it is cut off or damaged") from None
+
+
+def _code_asked_for(path: Path, message: str) -> str | None:
+    """Name of the Python object that a refused pickle asks for, if that was the reason."""
+    named = re.search(r"GLOBAL ([\w.]+)", message)
+    if named:
+        return named.group(1)
+    with path.open("rb") as file:
+        if file.read(1) != pickle.PROTO:
+            return None
+        file.seek(0)
+        strings: list[str] = []
+        try:
+            for opcode, argument, _ in pickletools.genops(file):  # reads the instructions, runs none
+                if opcode.name == "STACK_GLOBAL":
+                    return ".".join(strings[-2:])
+                if isinstance(argument, str):
+                    strings.append(argument)
+        except ValueError:
+            return None
+    return None
