@@ -8,6 +8,8 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from audioldm.errors import CodecError
+
 FULL_CHANNELS = (128, 256, 512)  # the released AudioLDM VAE, with two layers per block
 
 
@@ -47,7 +49,7 @@ def sample_noise(like: Tensor, generator: torch.Generator | Sequence[torch.Gener
         rows = torch.randn(like.shape, generator=generator, device=_device(generator, like))
     else:
         if len(generator) != like.shape[0]:
-            raise ValueError(f"{len(generator)} generators for a batch of {like.shape[0]}")
+            raise CodecError(f"{len(generator)} generators for a batch of {like.shape[0]}")
         rows = torch.stack([torch.randn(like.shape[1:], generator=g, device=g.device).cpu() for g in generator])
     return rows.to(like.device, like.dtype)
 

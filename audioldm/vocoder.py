@@ -30,7 +30,7 @@ def build_hifigan(
     resblock_kernel_sizes: Sequence[int] = (3, 7, 11),
     sampling_rate: int = 16000,
 ) -> SpeechT5HifiGan:
-    """AudioLDM's HiFi-GAN with fresh weights; the defaults are the released size. Input [B, T, n_mels], not normalised."""
+    """AudioLDM's HiFi-GAN with fresh weights, by default in the released size. Input [B, T, n_mels], not normalised."""
     config = SpeechT5HifiGanConfig(
         model_in_dim=n_mels,
         sampling_rate=sampling_rate,

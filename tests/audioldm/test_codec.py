@@ -1,0 +1,114 @@
+"""The codec's interface on a small untrained model: shapes, saving, generators, errors."""
+
+import json
+
+import pytest
+import torch
+
+from audioldm import AudioLDMCodec, CodecError, LogMel, MelConfig
+from audioldm.vae import build_vae
+from audioldm.vocoder import InverseSTFTVocoder, build_hifigan
+
+
+def small_vocoder(kind: str) -> torch.nn.Module:
+    if kind == "istft":
+        return InverseSTFTVocoder(channels=16, hidden=24, layers=2)
+    return build_hifigan(channels=32, resblock_kernel_sizes=(3,))
+
+
+def small_codec(kind: str = "istft", **options) -> AudioLDMCodec:
+    torch.manual_seed(0)
+    vae = build_vae((16, 16, 32), 1, norm_num_groups=8)
+    return AudioLDMCodec(vae, small_vocoder(kind), scale_factor=0.5, default_seconds=2.56, **options)
+
+
+@pytest.mark.parametrize("kind", ["istft", "hifigan"])
+def test_round_trip_keeps_the_length(kind):
+    codec = small_codec(kind)
+    latents = codec.encode(0.1 * torch.randn(2, 40960))
+    assert latents.shape == (2, *codec.latent_shape()) == (2, 8, 64, 16)
+    waveform = codec.decode(latents)
+    assert waveform.shape == (2, 40960) and waveform.dtype == torch.float32
+    assert waveform.abs().max() <= 1
+
+
+def test_latent_shapes():
+    codec = small_codec()
+    assert codec.frames_per_latent == 4 and codec.sampling_rate == 16000
+    assert codec.latent_shape(10.24) == (8, 256, 16)
+    with pytest.raises(CodecError, match="too short"):
+        codec.latent_shape(0.001)
+
+
+@pytest.mark.parametrize("kind", ["istft", "hifigan"])
+def test_saved_in_half_precision_and_read_again(tmp_path, kind):
+    codec = small_codec(kind, mel=LogMel(MelConfig(clamp=2e-5)))
+    codec.save_pretrained(tmp_path, torch.float16)
+    assert codec.dtype == torch.float32  # saving changed nothing in memory
+    again = AudioLDMCodec.from_pretrained(tmp_path)
+    assert again.dtype == torch.float32 and type(again.vocoder) is type(codec.vocoder)
+    assert (again.scale_factor, again.default_seconds, again.mel.config) == (0.5, 2.56, codec.mel.config)
+    for ours, theirs in zip(codec.parameters(), again.parameters(), strict=True):
+        assert torch.equal(ours.half().float(), theirs)
+    again.save_pretrained(tmp_path / "twice", torch.float16)
+    for name in ("vae", "vocoder"):
+        first, second = (next((p / name).glob("*.safetensors")) for p in (tmp_path, tmp_path / "twice"))
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_posterior_is_sampled_per_row_whatever_the_batch():
+    codec = small_codec()
+    waveform = 0.1 * torch.randn(3, 5120, generator=torch.Generator().manual_seed(1))
+    batch = codec.encode(waveform, [torch.Generator().manual_seed(s) for s in (5, 6, 7)])
+    alone = codec.encode(waveform[1:2], [torch.Generator().manual_seed(6)])
+    torch.testing.assert_close(batch[1:2], alone, rtol=1e-4, atol=1e-5)
+    mean = codec.encode(waveform, sample_posterior=False)
+    assert torch.equal(mean, codec.encode(waveform, sample_posterior=False))
+    assert not torch.allclose(mean, batch)
+
+
+def test_decoding_is_the_same_alone_and_in_a_batch():
+    codec = small_codec()
+    latents = torch.randn(4, 8, 16, 16, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(codec.decode(latents)[2:3], codec.decode(latents[2:3]), rtol=1e-4, atol=1e-5)
+
+
+def test_a_codec_without_vocoder_is_kept_and_says_so(tmp_path):
+    codec = small_codec()
+    codec.vocoder = None
+    codec.save_pretrained(tmp_path)
+    again = AudioLDMCodec.from_pretrained(tmp_path)
+    assert again.decode_mel(torch.randn(1, 8, 4, 16)).shape == (1, 1, 16, 64)
+    with pytest.raises(CodecError, match="no vocoder"):
+        again.decode(torch.randn(1, 8, 4, 16))
+
+
+def test_wrong_shapes_are_named():
+    codec = small_codec()
+    with pytest.raises(CodecError, match=r"\[B, 8, frames, 16\], not \(1, 4, 8, 16\)"):
+        codec.decode(torch.zeros(1, 4, 8, 16))
+    with pytest.raises(CodecError, match=r"not \(1, 1, 3, 64\)"):
+        codec.encode_mel(torch.zeros(1, 1, 3, 64))
+    with pytest.raises(CodecError, match="2 generators for a batch of 1"):
+        codec.encode(torch.zeros(1, 5120), [torch.Generator(), torch.Generator()])
+
+
+def test_folders_that_are_no_codec(tmp_path):
+    with pytest.raises(CodecError, match="not a codec folder"):
+        AudioLDMCodec.from_pretrained(tmp_path / "nowhere")
+    small_codec().save_pretrained(tmp_path)
+    vocoder = tmp_path / "vocoder" / "config.json"
+    vocoder.write_text(json.dumps(json.loads(vocoder.read_text()) | {"_class_name": "os.system"}))
+    with pytest.raises(CodecError, match="names the vocoder os.system"):
+        AudioLDMCodec.from_pretrained(tmp_path)
+
+
+def test_the_inverse_stft_vocoder_can_represent_a_waveform():
+    """Its synthesis alone: the true STFT frames give back the waveform, the last partial hop included."""
+    vocoder = InverseSTFTVocoder(channels=16, hidden=16, layers=1)
+    waveform = 0.1 * torch.randn(2, 3200)
+    frames = torch.stft(waveform, 640, 160, window=vocoder.window, return_complex=True)[..., :20]
+    vocoder.spectrum = lambda mel: frames
+    rebuilt = vocoder(torch.zeros(2, 20, 64))
+    assert rebuilt.shape == waveform.shape
+    torch.testing.assert_close(rebuilt[:, :-480], waveform[:, :-480], rtol=0, atol=1e-5)
