@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from transformers import T5Config
 
+from audioldm.checkpoint import load_audioldm_checkpoint
 from audioldm.codec import AudioLDMCodec
 from soundctm.checkpoints.assign import build, check_keys, split_prefix
 from soundctm.checkpoints.components import Components
@@ -89,8 +90,6 @@ def load_official(
 
 def load_codec(path: PathLike, dtype: torch.dtype = torch.float32) -> AudioLDMCodec:
     """The codec in `audioldm-s-full.ckpt`. Raises UserError."""
-    from audioldm.checkpoint import load_audioldm_checkpoint
-
     try:
         return load_audioldm_checkpoint(path).to(dtype)
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 from pathlib import Path
@@ -65,7 +66,8 @@ def _write(folder: Path, parts: Components, dtype: torch.dtype | None, store_tex
         save_network(folder / name, network, dtype)
         names.append(name)
     if parts.codec is not None:
-        parts.codec.save_pretrained(folder / CODEC, dtype)
+        # a copy, because the codec is converted in place for writing and would come back rounded
+        copy.deepcopy(parts.codec).save_pretrained(folder / CODEC, dtype)
         names.append(CODEC)
     if parts.text_encoder is not None and store_text_encoder:
         parts.text_encoder.save_pretrained(folder / TEXT_ENCODER)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import torch
-from helpers import GOLDENS, UNET_CONFIG, from_manifest, tensor_for
+from helpers import GOLDENS, UNET_CONFIG, tensor_for
 from transformers import T5Config, T5EncoderModel
 
 from soundctm.networks import StudentUNet, TeacherUNet
@@ -66,10 +66,14 @@ def write_small(folder: Path) -> dict[str, Path]:
     return paths
 
 
-def full_size(manifest: str, seed: int, only=None, prefix: str = "") -> State:
-    """The tensors of a manifest; `prefix` is what the golden puts before the file's keys when it fills them."""
-    if prefix:
-        entries = json.loads((GOLDENS / "manifests" / f"{manifest}.json").read_text())["tensors"]
-        return {key: torch.from_numpy(tensor_for(prefix + key, e["shape"], seed)) for key, e in entries.items()}
-    filled = from_manifest(GOLDENS / "manifests" / f"{manifest}.json", seed, only)
-    return {key: torch.from_numpy(value) for key, value in filled.items()}
+def full_size(manifest: str, seed: int, keys: str = "", prefix: str = "") -> State:
+    """The tensors of a manifest whose names begin with `keys`.
+
+    `prefix` is what the goldens' rule puts before the names: the EMA file's names lack their `ctm_unet.`.
+    """
+    entries = json.loads((GOLDENS / "manifests" / f"{manifest}.json").read_text())["tensors"]
+    return {
+        key: torch.from_numpy(tensor_for(prefix + key, entry["shape"], seed))
+        for key, entry in entries.items()
+        if key.startswith(keys)
+    }
