@@ -5,6 +5,8 @@
 Reads package metadata only (nothing is imported), so that the scripts can ask on every start.
 """
 
+from __future__ import annotations
+
 import re
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -41,7 +43,7 @@ def differences(path: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 (this file asks any Python that is found)
         print(f"Python {sys.version.split()[0]} is older than 3.11")
         raise SystemExit(1)
     found = differences(Path(sys.argv[1]))

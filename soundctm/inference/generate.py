@@ -1,0 +1,106 @@
+"""The loop of a run: batches through the pipeline, each clip written as soon as it is made."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torchaudio.functional as F
+from tqdm import tqdm
+
+from soundctm.errors import UserError
+from soundctm.inference.manifest import Entry, Manifest
+from soundctm.inference.options import InferenceOptions
+from soundctm.inference.output import write_temporary_wav
+
+if TYPE_CHECKING:
+    from soundctm.pipeline import SoundCTMPipeline
+
+
+def generate(
+    pipeline: SoundCTMPipeline,
+    entries: Sequence[Entry],
+    options: InferenceOptions,
+    manifest: Manifest,
+    show_progress: bool = True,
+) -> None:
+    """Make the clips of `entries` in the folder of `manifest`. Raises UserError for audio that is not finite."""
+    folder = manifest.path.parent
+    seconds = generated_seconds(pipeline.codec, options.target_length)
+    with tqdm(total=len(entries), unit="clip", disable=not show_progress) as bar:
+        for start in range(0, len(entries), options.batch_size):
+            batch = entries[start : start + options.batch_size]
+            begun = time.perf_counter()
+            made = pipeline(
+                [entry.caption for entry in batch],
+                options.num_steps,
+                sampler=options.sampler,
+                omega=options.omega,
+                nu=options.nu,
+                gamma=options.sampling_gamma,
+                seconds=seconds,
+                seed=[int(entry.seed) for entry in batch],
+            )
+            took = (time.perf_counter() - begun) / len(batch)
+            for entry, audio in zip(batch, made.audios, strict=True):
+                audio, rate = finish(audio, made.sampling_rate, options.target_length, options.sampling_rate)
+                if not np.isfinite(audio).all():
+                    raise UserError(f"{entry.caption!r} gave sound that is not finite; try --dtype float32")
+                done = dataclasses.replace(entry, seconds=f"{len(audio) / rate:g}", generation_seconds=f"{took:.3f}")
+                _write(folder / entry.file, audio, rate, done, manifest, options.save_spectrograms)
+                bar.update()
+
+
+def generated_seconds(codec, target_length: float | None) -> float | None:
+    """What to ask the pipeline for: its own length, unless more is wanted; then whole latent frames that reach it."""
+    if target_length is None or target_length <= codec.default_seconds:
+        return None
+    frame = codec.default_seconds / codec.latent_shape()[1]
+    return float(np.ceil(target_length / frame - 1e-6) * frame)
+
+
+def finish(
+    audio: np.ndarray, rate: int, target_length: float | None, wanted_rate: float | None
+) -> tuple[np.ndarray, int]:
+    """`audio` [samples] cut to `target_length` seconds and resampled to `wanted_rate` Hz, with its rate."""
+    if target_length is not None:
+        audio = audio[: round(target_length * rate)]
+    if wanted_rate is None or int(wanted_rate) == rate:
+        return audio, rate
+    return F.resample(torch.from_numpy(np.ascontiguousarray(audio)), rate, int(wanted_rate)).numpy(), int(wanted_rate)
+
+
+def draw_missing(folder: Path, entries: Sequence[Entry]) -> None:
+    """Spectrograms of wavs that are there already but have none."""
+    import soundfile
+
+    from soundctm.inference.spectrogram import save_spectrogram
+
+    for entry in entries:
+        wav = folder / entry.file
+        if wav.exists() and not wav.with_suffix(".png").exists():
+            audio, rate = soundfile.read(wav, dtype="float32")
+            save_spectrogram(wav.with_suffix(".png"), audio, rate, entry.caption)
+
+
+def _write(path: Path, audio: np.ndarray, rate: int, entry: Entry, manifest: Manifest, spectrogram: bool) -> None:
+    temporary = None
+    try:
+        temporary = write_temporary_wav(path, audio, rate)
+        if spectrogram:
+            from soundctm.inference.spectrogram import save_spectrogram  # matplotlib takes a second to import
+
+            save_spectrogram(path.with_suffix(".png"), audio, rate, entry.caption)
+        manifest.append(entry)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

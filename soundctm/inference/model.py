@@ -1,0 +1,99 @@
+"""The checkpoint of a run: where it is, what it contains, and the pipeline made of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from soundctm.errors import UserError
+from soundctm.inference.options import DEFAULT_CHECKPOINT, InferenceOptions
+
+if TYPE_CHECKING:
+    from soundctm.pipeline import SoundCTMPipeline
+
+ROOT = Path(__file__).parents[2]  # the checkout
+EDGE = 1 << 16  # bytes
+
+
+def checkpoint_files(options: InferenceOptions) -> tuple[str, list[Path]]:
+    """The checkpoint's name for people and the files that decide what it is (none for a hub id).
+
+    Raises UserError when `checkpoint` is neither a folder nor shaped like a hub id.
+    """
+    if options.official:
+        given = (
+            options.model,
+            options.ema_model,
+            options.training_args,
+            options.stage1_ckpt,
+            options.ctm_unet_model_config,
+        )
+        return str(options.ema_model or options.model), [Path(path) for path in given if path]
+    name = checkpoint_name(options)
+    folder = Path(name)
+    if folder.is_dir():
+        # The model card may be edited without changing a sound.
+        files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".md" and not p.name.startswith("."))
+        if not (folder / "model_index.json").is_file():
+            raise UserError(f"{name} is no checkpoint folder: it has no model_index.json")
+        return name, files
+    if folder.exists() or options.checkpoint is None or name.count("/") != 1 or name.startswith((".", "~", "/")):
+        raise UserError(f"no checkpoint folder at {name}")
+    return name, []
+
+
+def checkpoint_name(options: InferenceOptions) -> str:
+    """The folder or hub id; the small model of this checkout when none is given."""
+    if options.checkpoint:
+        return options.checkpoint
+    return DEFAULT_CHECKPOINT if Path(DEFAULT_CHECKPOINT).is_dir() else str(ROOT / DEFAULT_CHECKPOINT)
+
+
+def fingerprint(files: list[Path]) -> str:
+    """Changes when a checkpoint is trained anew: a hash of the files' names, sizes and their first and last 64 KiB.
+
+    Not of all bytes, because the official files have 10 GB. "" for a hub id.
+    """
+    if not files:
+        return ""
+    digest = hashlib.sha256()
+    base = os.path.commonpath([path.parent for path in files])
+    for path in files:
+        try:
+            size = path.stat().st_size
+            digest.update(f"{os.path.relpath(path, base)}\n{size}\n".encode())
+            with open(path, "rb") as file:
+                digest.update(file.read(EDGE))
+                file.seek(max(0, size - EDGE))
+                digest.update(file.read(EDGE))
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    return digest.hexdigest()[:12]
+
+
+def load_pipeline(options: InferenceOptions, device: str) -> SoundCTMPipeline:
+    """The pipeline that the options ask for, on `device`. Raises UserError for checkpoints that cannot be used."""
+    import torch
+
+    from soundctm.checkpoints import load_official
+    from soundctm.pipeline import SoundCTMPipeline
+
+    dtype = getattr(torch, options.dtype)
+    if not options.official:
+        return SoundCTMPipeline.from_pretrained(checkpoint_name(options), options.weights, device=device, dtype=dtype)
+    config = {"unet_config": options.ctm_unet_model_config} if options.ctm_unet_model_config else {}
+    parts = load_official(
+        teacher=options.model if options.weights == "teacher" else None,
+        student=options.model if options.weights != "teacher" else None,
+        ema=options.ema_model if options.weights == "ema" else None,
+        summary=options.training_args,
+        audioldm=options.stage1_ckpt,
+        text_encoder_name=options.text_encoder_name,
+        dtype=dtype,
+        **config,
+    )
+    if options.weights == "ema":
+        parts.student = None  # its file gave the text encoder
+    return SoundCTMPipeline(parts, options.weights, device=device)

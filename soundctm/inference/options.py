@@ -1,0 +1,118 @@
+"""The options of `ctm_inference.py` and what must hold between them.
+
+Names and meanings are those of the official script where it has the option. Differences, all of them faults there:
+the EMA weights are used by default, `num_samples` is obeyed, `sampling_rate` resamples, clips keep their whole length
+unless `target_length` cuts them, and a clip does not depend on its place in the list or on its batch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from soundctm.config import option
+from soundctm.errors import UserError
+
+SAMPLERS = ("deterministic", "cm_multistep", "gamma_multistep", "onestep")
+HISTORIC = {"determinisitc": "deterministic"}  # as the official script spells it
+WEIGHTS = ("ema", "student", "teacher")
+DTYPES = ("float32", "bfloat16", "float16")
+DEFAULT_CHECKPOINT = "ckpt/mini"
+RELEASED_UNET_CONFIG = "configs/diffusion_model_config.json"  # what official command lines name; ours is configs/full
+
+
+@dataclass(frozen=True)
+class InferenceOptions:
+    """One run of `ctm_inference.py`."""
+
+    # what to make
+    test_file: str | None = option(None, "captions: a CSV with a column caption (and file_name), or .txt, one a line")
+    prompt: tuple[str, ...] = option((), "a caption; may be given several times")
+    prefix: str | None = option(None, "text put before every caption")
+    num_samples: int = option(1, "clips per caption")
+    seed: int = option(5031, "with the file name or caption and the sample's number it decides a clip")
+
+    # the model: one of our folders, or the official files
+    checkpoint: str | None = option(
+        None, f"checkpoint folder or hub id; {DEFAULT_CHECKPOINT} if no official file is given"
+    )
+    model: str | None = option(None, "official pytorch_model.bin (of the teacher with --weights teacher)")
+    ema_model: str | None = option(None, "official ema_0.999_030000.pt")
+    training_args: str | None = option(None, "official summary.jsonl")
+    stage1_ckpt: str = option("ckpt/audioldm-s-full.ckpt", "official codec file, read with the official files only")
+    ctm_unet_model_config: str | None = option(
+        None, "UNet configuration of the official files, if not the released one"
+    )
+    text_encoder_name: str | None = option(None, "text encoder of the official files, if not the one in summary.jsonl")
+    weights: str = option("ema", "which network", choices=WEIGHTS)
+    device: str = option("auto", "cpu, cuda, cuda:1, mps; auto takes the best there is")
+    dtype: str = option("float32", "of networks and codec", choices=DTYPES)
+
+    # how to sample
+    sampler: str = option("deterministic", "of the student", choices=(*SAMPLERS, *HISTORIC))
+    num_steps: int = option(1, "network calls of the student; levels of the teacher's Heun grid, at least 2")
+    omega: float | None = option(3.5, "guidance along the trajectory; none leaves it out")
+    nu: float = option(1.0, "second guidance, between without and with text; 1 is off and halves the work")
+    sampling_gamma: float = option(0.9, "0 to 1, of gamma_multistep: 0 is deterministic, 1 is cm_multistep")
+    batch_size: int = option(1, "clips at a time; changes the speed, not the clips")
+
+    # what comes out
+    output_dir: str = option("outputs", "folder of the wavs, of manifest.csv and of config.yaml")
+    target_length: float | None = option(None, "seconds to cut the clips to; beyond the model's own length, to make")
+    sampling_rate: float | None = option(None, "Hz of the wavs, resampled if it is not the model's own")
+    save_spectrograms: bool = option(False, "a PNG with the mel spectrogram beside every wav")
+    overwrite: bool = option(False, "replace clips that were made with other settings")
+
+    # accepted so that official command lines run; they do nothing, as in the official script
+    test_references: str | None = option(None, "not used here: see numerical_evaluation.py")
+    sigma_data: float | None = option(None, "not used: the checkpoint knows it")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sampler", HISTORIC.get(self.sampler, self.sampler))
+        if self.ctm_unet_model_config == RELEASED_UNET_CONFIG and not Path(RELEASED_UNET_CONFIG).exists():
+            object.__setattr__(self, "ctm_unet_model_config", None)
+        check_options(self)
+
+    @property
+    def official(self) -> bool:
+        """Are official files given, instead of a checkpoint folder?"""
+        return any((self.model, self.ema_model, self.training_args))
+
+
+def check_options(options: InferenceOptions) -> None:
+    """Raises UserError for a value outside its range, for contradicting options and for absent model files."""
+    for name in ("num_steps", "num_samples", "batch_size"):
+        if getattr(options, name) < 1:
+            raise UserError(f"{name} is {getattr(options, name)}; it must be at least 1")
+    if options.weights == "teacher" and options.num_steps < 2:
+        raise UserError(f"num_steps is {options.num_steps}; --weights teacher needs at least 2, for example 40")
+    if not 0.0 <= options.sampling_gamma <= 1.0:
+        raise UserError(f"sampling_gamma is {options.sampling_gamma}; it must lie between 0 and 1")
+    for name in ("omega", "nu"):
+        value = getattr(options, name)
+        if value is not None and not math.isfinite(value):
+            raise UserError(f"{name} is {value}; it must be a finite number")
+    if options.target_length is not None and not (0.0 < options.target_length < 3600.0):
+        raise UserError(f"target_length is {options.target_length}; it must be a number of seconds above 0")
+    rate = options.sampling_rate
+    if rate is not None and not (math.isfinite(rate) and rate == int(rate) and 1000 <= rate <= 384_000):
+        raise UserError(f"sampling_rate is {rate}; it must be a whole number of Hz from 1000 to 384000")
+    if not options.prompt and options.test_file is None:
+        raise UserError("nothing to make: give --prompt or --test_file")
+    _check_model_files(options)
+
+
+def _check_model_files(options: InferenceOptions) -> None:
+    if not options.official:
+        return
+    if options.checkpoint:
+        raise UserError("give --checkpoint or the official files (--model, --ema_model, --training_args), not both")
+    if options.weights != "ema" and not options.model:
+        raise UserError(f"--weights {options.weights} needs --model")
+    if options.weights == "ema" and not options.ema_model:
+        raise UserError("the EMA weights need --ema_model; to use those of --model, give --weights student")
+    for name in ("model", "ema_model", "training_args", "stage1_ckpt", "ctm_unet_model_config"):
+        path = getattr(options, name)
+        if path and not Path(path).is_file():
+            raise UserError(f"no file {path}, given as --{name}")

@@ -1,0 +1,122 @@
+"""A run of `ctm_inference.py` from its options to its last file: check everything, load the model, generate."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from soundctm.config import add_arguments, config_from_args, save_config
+from soundctm.errors import UserError
+from soundctm.inference.clips import Clip, plan_clips
+from soundctm.inference.manifest import MANIFEST, Entry, Manifest
+from soundctm.inference.model import checkpoint_files, fingerprint, load_pipeline
+from soundctm.inference.options import InferenceOptions
+from soundctm.inference.output import ensure_writable, remove_clips, to_make
+from soundctm.inference.prompts import read_prompts
+from soundctm.inference.workers import Workers
+
+log = logging.getLogger(__name__)
+
+CONFIG = "config.yaml"
+
+
+def parse_options(arguments: Sequence[str]) -> InferenceOptions:
+    """The options of a command line. Raises UserError; exits on --help and on unknown flags, as argparse does."""
+    parser = argparse.ArgumentParser(
+        prog="ctm_inference.py",
+        description="Make sounds from captions.",
+        allow_abbrev=False,
+        conflict_handler="resolve",
+    )
+    add_arguments(parser, InferenceOptions)
+    # A caption contains spaces and commas, and there may be several: not a list in one value.
+    parser.add_argument(
+        "--prompt", action="append", default=argparse.SUPPRESS, metavar="TEXT", help="a caption; repeatable"
+    )
+    return config_from_args(InferenceOptions, parser.parse_args(arguments))
+
+
+def run(options: InferenceOptions) -> Path:
+    """Make what `options` ask for; returns the output folder. Raises UserError, before a model is loaded if it can."""
+    prompts = read_prompts(options.test_file, options.prompt, options.prefix)
+    clips = plan_clips(prompts, options.seed, options.num_samples)
+    name, files = checkpoint_files(options)
+    wanted = entries_of(clips, options, name, fingerprint(files))
+
+    folder = Path(options.output_dir)
+    ensure_writable(folder)
+    manifest = Manifest(folder)
+    missing = to_make(wanted, manifest.read(), folder, options.overwrite)
+
+    workers = Workers.of_environment()
+    workers.wait()  # all have looked at the folder before one changes it
+    if workers.is_main:
+        remove_clips(folder, [entry.file for entry in missing])
+        manifest.prepare(forget={entry.file for entry in missing})
+        save_config(options, folder / CONFIG)
+    workers.wait()
+
+    if workers.is_main and len(missing) < len(wanted):
+        log.info("%d of %d clips are there already", len(wanted) - len(missing), len(wanted))
+    mine = workers.share(missing)
+    if mine:
+        from soundctm.inference.generate import generate
+
+        pipeline = load_pipeline(options, workers.device(options.device))
+        generate(pipeline, mine, options, manifest, show_progress=workers.is_main)
+    if options.save_spectrograms:
+        from soundctm.inference.generate import draw_missing
+
+        draw_missing(folder, workers.share(wanted))
+    workers.wait()
+    if workers.is_main:
+        log.info("%d clips in %s, described in %s", len(wanted), folder, folder / MANIFEST)
+    return folder
+
+
+def entries_of(clips: Sequence[Clip], options: InferenceOptions, checkpoint: str, digest: str) -> list[Entry]:
+    """The manifest's entries of the clips; a setting that has no effect is left empty, so that it does not matter."""
+    teacher = options.weights == "teacher"
+    sampler = "heun" if teacher else options.sampler
+    return [
+        Entry(
+            file=f"{clip.name}.wav",
+            caption=clip.caption,
+            seed=str(clip.seed),
+            sampler=sampler,
+            steps="1" if sampler == "onestep" else str(options.num_steps),
+            omega="none" if options.omega is None else f"{options.omega:g}",
+            nu="" if teacher else f"{options.nu:g}",
+            gamma=f"{options.sampling_gamma:g}" if sampler == "gamma_multistep" else "",
+            weights=options.weights,
+            checkpoint=checkpoint,
+            fingerprint=digest or checkpoint,
+            dtype=options.dtype,
+            sampling_rate="" if options.sampling_rate is None else f"{options.sampling_rate:g}",
+            target_length="" if options.target_length is None else f"{options.target_length:g}",
+        )
+        for clip in clips
+    ]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit code: 0, 2 when something given is wrong, 130 when interrupted."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for noisy in ("httpx", "huggingface_hub", "transformers", "diffusers", "matplotlib"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        options = parse_options(arguments)
+        if not options.official and options.checkpoint is None:
+            os.environ.setdefault("HF_HUB_OFFLINE", "1")  # all of the small model is on disk
+        run(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
