@@ -59,10 +59,10 @@ class CodecSounds:
         return torch.stack([self.window(seed, step * size + row, samples) for row in range(size)])
 
     def excerpts(self, count: int, samples: int) -> Tensor:
-        """`count` plain clips spread over the split, cut or zero-padded to [count, samples]: for validation."""
+        """`count` clips spread over the split, cut or repeated to [count, samples]: the same for every validation."""
         chosen = np.linspace(0, len(self.clips) - 1, num=min(count, len(self.clips))).astype(int)
-        padded = [np.pad(clip[:samples], (0, max(0, samples - len(clip)))) for clip in (self.clips[i] for i in chosen)]
-        return torch.from_numpy(np.stack([normalise(clip) for clip in padded]).astype(np.float32))
+        filled = [np.resize(self.clips[i], samples) for i in chosen]
+        return torch.from_numpy(np.stack([normalise(clip) for clip in filled]).astype(np.float32))
 
     def _line(self, rng: np.random.Generator, samples: int) -> np.ndarray:
         """One clip: a random cut if it is long, else repeated from a random start; peak 1."""

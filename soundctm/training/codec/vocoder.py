@@ -113,10 +113,13 @@ def train(config: VocoderTrainingConfig) -> Path:
         target = segments(sounds, config, index).to(device)
         mel = distance.mels[0](target)
         if codec is not None and done >= config.vae_from:
-            rows = round(config.batch_size * config.vae_rows)
+            count = round(config.batch_size * config.vae_rows)
+            rows = (
+                torch.arange(count) * config.batch_size // max(1, count)
+            )  # spread, so that the critic sees both kinds
             generator = torch.Generator().manual_seed((config.seed << 32) + index)
             with accelerator.autocast():
-                mel[:rows] = codec.decode_mel(codec.encode_mel(mel[:rows], generator)).float()
+                mel[rows] = codec.decode_mel(codec.encode_mel(mel[rows], generator)).float()
         rate = schedule.learning_rate(step)
         _set_rate(optimizer, rate)
         _set_rate(critic_optimizer, rate * config.discriminator_learning_rate / config.learning_rate)

