@@ -94,7 +94,9 @@ def latent_dataset(
             labels += some_labels
     finally:
         codec.to(home)
-    dataset = LatentDataset(torch.cat(means), torch.cat(logvars), captions, labels, float(codec.scale_factor))
+    # contiguous, as the file gives them back: a kernel's rounding depends on the memory layout
+    means, logvars = torch.cat(means).contiguous(), torch.cat(logvars).contiguous()
+    dataset = LatentDataset(means, logvars, captions, labels, float(codec.scale_factor))
     write_latents(dataset, path, key)
     return dataset
 

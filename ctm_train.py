@@ -1,0 +1,55 @@
+"""Train the parts of SoundCTM: `vae`, `vocoder`, `teacher`, and `distill`, which is meant when none is named.
+
+    python ctm_train.py teacher --config configs/mini/teacher.yaml
+    accelerate launch ctm_train.py --config configs/mini/distill.yaml --output_dir exp/distill
+
+Every part shows progress, writes checkpoints and goes on from the latest one when started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+
+from soundctm.config import add_arguments, config_from_args
+from soundctm.errors import UserError
+
+PARTS = {  # name: (module with `train(config)`, its configuration, what it is)
+    "distill": ("soundctm.training.distill", "DistillConfig", "the student, from a trained teacher"),
+    "teacher": ("soundctm.training.teacher", "TeacherConfig", "the EDM diffusion model that is distilled"),
+    "vae": ("soundctm.training.codec.vae", "VAETrainingConfig", "the mel VAE"),
+    "vocoder": ("soundctm.training.codec.vocoder", "VocoderTrainingConfig", "the vocoder"),
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Parse, build, call. Returns the exit code: 0, or 2 when something given is wrong."""
+    name = "distill"
+    if arguments and not arguments[0].startswith("-"):
+        name = arguments.pop(0)
+    elif not arguments or arguments[0] in ("-h", "--help"):
+        parts = "\n".join(f"  {part:10}{what}" for part, (_, _, what) in PARTS.items())
+        print(f"{__doc__}\n{parts}\n\n`ctm_train.py PART --help` lists the options of a part.")
+        return 0
+    if name not in PARTS:
+        print(f"error: no part {name!r} to train; they are {', '.join(PARTS)}", file=sys.stderr)
+        return 2
+    module_name, config_name, what = PARTS[name]
+    module = importlib.import_module(module_name)
+    config_class = getattr(module, config_name)
+    parser = argparse.ArgumentParser(prog=f"ctm_train.py {name}", description=f"Train {what}.", allow_abbrev=False)
+    add_arguments(parser, config_class)
+    try:
+        folder = module.train(config_from_args(config_class, parser.parse_args(arguments)))
+    except (UserError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"finished: {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+    sys.exit(main(sys.argv[1:]))
