@@ -13,11 +13,12 @@ from helpers import GOLDENS, close, golden
 from official_files import full_size
 
 from soundctm.checkpoints import load_official
+from soundctm.checkpoints.export import codec_state
 from soundctm.networks import feature_maps
 
 pytestmark = pytest.mark.slow
 
-TEACHER, STUDENT, TEXT = 5001, 5002, 5003  # seeds of the goldens
+TEACHER, STUDENT, TEXT, CODEC = 5001, 5002, 5003, 404  # seeds of the goldens
 
 
 @pytest.fixture
@@ -88,3 +89,18 @@ def test_student_and_ema_files(folder):
     out = parts.student(*inputs, encoder_attention_mask=mask, added_cond_kwargs=extra).sample
     close(out, g["student.out"], rtol=3e-5)
     close(parts.ema(*inputs, encoder_attention_mask=mask).sample, g["student.out_plain"], rtol=3e-5)
+
+
+@torch.no_grad()
+def test_audioldm_file_and_back(folder):
+    g = golden("i_vae_vocoder")
+    state = full_size("audioldm_vae_vocoder", CODEC)
+    path = folder / "audioldm-s-full.ckpt"
+    others = {"model.diffusion_model.out.2.bias": torch.zeros(8), "logvar": torch.zeros(1000)}
+    torch.save({"state_dict": {**others, **state}, "epoch": 7}, path)
+    codec = load_official(audioldm=path).codec
+    close(codec.decode_mel(g["small.z"]), g["small.decoded"], rtol=3e-5)
+    close(codec.mel_to_waveform(g["voc.mel"]), g["voc.wave"][:, : 48 * 160], rtol=3e-5)
+    back = codec_state(codec)
+    assert back.keys() == state.keys()
+    assert all(torch.equal(value, back[key]) for key, value in state.items())
