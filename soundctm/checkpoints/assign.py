@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from soundctm.checkpoints.torch_files import StateDict, listing
 from soundctm.errors import UserError
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 def build(make: Callable[[], ModuleT], state: Mapping[str, torch.Tensor], source: str, dtype: torch.dtype) -> ModuleT:
@@ -23,7 +26,7 @@ def build(make: Callable[[], ModuleT], state: Mapping[str, torch.Tensor], source
     with torch.device("meta"):
         module = make()
     expected = module.state_dict()
-    check_keys(expected, state, source)
+    check_keys(shapes(expected), shapes(state), source)
     values = {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
     module.load_state_dict(values, assign=True)
     left = [name for name, buffer in module.named_buffers() if buffer.is_meta]
@@ -32,14 +35,19 @@ def build(make: Callable[[], ModuleT], state: Mapping[str, torch.Tensor], source
     return module.eval()
 
 
-def check_keys(expected: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor], source: str) -> None:
+def shapes(state: Mapping[str, torch.Tensor]) -> Shapes:
+    """Name -> shape."""
+    return {key: tuple(value.shape) for key, value in state.items()}
+
+
+def check_keys(expected: Shapes, given: Shapes, source: str) -> None:
     """Raises one UserError that names what does not fit: the first few keys of each kind and their number."""
     missing = [key for key in expected if key not in given]
     extra = [key for key in given if key not in expected]
     misshapen = [
-        f"{key} is {list(value.shape)}, not {list(expected[key].shape)}"
-        for key, value in given.items()
-        if key in expected and value.shape != expected[key].shape
+        f"{key} is {list(shape)}, not {list(expected[key])}"
+        for key, shape in given.items()
+        if key in expected and shape != expected[key]
     ]
     faults = [
         f"{len(names)} {'key' if len(names) == 1 else 'keys'} {what} ({listing(names)})"
@@ -48,6 +56,19 @@ def check_keys(expected: Mapping[str, torch.Tensor], given: Mapping[str, torch.T
     ]
     if faults:
         raise UserError(f"{source} does not fit this model: {'; '.join(faults)}")
+
+
+def check_file(path: Path, module: nn.Module) -> None:
+    """`check_keys` for a safetensors file that a library has read into `module`: it fills gaps at random, silently.
+
+    Of tensors that are tied, one name in the file is enough.
+    """
+    with safe_open(path, framework="pt") as file:
+        given = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+    state = module.state_dict()
+    present = {state[key].data_ptr() for key in given if key in state}
+    expected = {key: value for key, value in state.items() if key in given or value.data_ptr() not in present}
+    check_keys(shapes(expected), given, str(path))
 
 
 def split_prefix(state: StateDict, *prefixes: str) -> tuple[list[StateDict], StateDict]:

@@ -24,7 +24,7 @@ from transformers import T5Config
 
 from audioldm.checkpoint import load_audioldm_checkpoint
 from audioldm.codec import AudioLDMCodec
-from soundctm.checkpoints.assign import build, check_keys, split_prefix
+from soundctm.checkpoints.assign import build, check_keys, shapes, split_prefix
 from soundctm.checkpoints.components import Components
 from soundctm.checkpoints.layout import read_json
 from soundctm.checkpoints.summary import read_summary, schedule_from_summary
@@ -108,7 +108,7 @@ def _text_encoder(states: Mapping[str, StateDict], config: T5Config, name: str) 
     (source, state), *others = states.items()
     model = build_t5(config, state, source)
     for other, ignored in others:
-        check_keys(model.state_dict(), tie(ignored, other), other)
+        check_keys(shapes(model.state_dict()), shapes(tie(ignored, other)), other)
         reason = f"the same frozen text encoder was read from {source}"
         log.info("%s: ignored %d keys %s*: %s", other, len(ignored), TEXT_PREFIX, reason)
     return TextEncoder(model, name, name)

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from soundctm.checkpoints.components import Components
 from soundctm.checkpoints.layout import CARD, CODEC, INDEX, TEXT_ENCODER, TRAINING_CONFIG, WEIGHTS, Index
+from soundctm.checkpoints.torch_files import listing
 from soundctm.errors import UserError
 from soundctm.networks import StudentUNet, TeacherUNet
 
@@ -53,10 +54,16 @@ def save_checkpoint(
 def save_network(
     folder: str | os.PathLike, network: StudentUNet | TeacherUNet, dtype: torch.dtype | None = None
 ) -> None:
-    """Write one UNet as diffusers does, in `dtype` on disk; the network itself keeps its precision."""
+    """Write one UNet as diffusers does, in `dtype` on disk; the network itself keeps its precision.
+
+    Raises UserError for weights that are not finite, or not in `dtype`.
+    """
     folder = Path(folder)
-    network.save_config(folder)
     tensors = {name: value.to("cpu", dtype).contiguous() for name, value in network.state_dict().items()}
+    broken = [name for name, value in tensors.items() if not value.isfinite().all()]
+    if broken:
+        raise UserError(f"not saved to {folder}: {listing(broken)} would not be finite as {dtype or network.dtype}")
+    network.save_config(folder)
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, T5EncoderModel
 from transformers.utils import logging as transformers_logging
 
@@ -84,7 +85,7 @@ def _readable(name: str, source: Source, what: str) -> Iterator[None]:
     transformers_logging.disable_progress_bar()
     try:
         yield
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         log.debug("reading the %s of %s failed", what, name, exc_info=error)
         if source.local:
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)

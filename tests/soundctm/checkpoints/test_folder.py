@@ -207,3 +207,33 @@ def test_a_hub_id_fetches_only_the_parts_that_are_needed(folder, monkeypatch):
 def test_a_hub_id_that_cannot_be_fetched():
     with pytest.raises(UserError, match="no-one/nothing is neither a checkpoint folder nor a hub repository"):
         load_checkpoint("no-one/nothing")
+
+
+@pytest.mark.parametrize("change", ["missing", "extra", "misshapen", "cut off"])
+@pytest.mark.parametrize("part", ["codec/vae", "codec/vocoder", "text_encoder"])
+def test_damaged_codec_and_text_encoder_are_refused(parts, tmp_path, part, change):
+    """The libraries behind them fill what is missing with random numbers and go on."""
+    some = Components(codec=parts.codec, text_encoder=parts.text_encoder)
+    folder = save_checkpoint(tmp_path / "model", some, store_text_encoder=True)
+    (path,) = (folder / part).glob("*.safetensors")
+    state = load_file(path)
+    key = sorted(state)[-1]
+    if change == "cut off":
+        path.write_bytes(path.read_bytes()[:100])
+    else:
+        if change == "missing":
+            del state[key]
+        state |= {"extra": {"alpha": torch.ones(1)}, "misshapen": {key: torch.ones(2, 2, 2)}}.get(change, {})
+        save_file(state, path, metadata={"format": "pt"})
+    names = {"missing": rf"1 key missing \({key}\)", "extra": r"1 key not expected \(alpha\)"}
+    with pytest.raises(UserError, match=f"{part.split('/')[0]}.*{names.get(change, '')}"):
+        load_checkpoint(folder, ())
+
+
+def test_weights_beyond_the_range_of_float16_are_not_saved(parts, tmp_path):
+    wide = StudentUNet.from_config(UNET_CONFIG)
+    with torch.no_grad():
+        wide.conv_out.bias[0] = 1e6
+    with pytest.raises(UserError, match="conv_out.bias would not be finite as torch.float16"):
+        save_checkpoint(tmp_path / "model", Components(ema=wide), dtype=torch.float16)
+    assert not list(tmp_path.iterdir())
