@@ -64,12 +64,13 @@ def latent_dataset(
     start: int = 0,
     batch_size: int = 32,
     device: str | torch.device = "cpu",
+    bf16: bool = False,
     progress: bool = True,
 ) -> LatentDataset:
     """Moments of items start .. start + count - 1 of `corpus`, from `path` if it was made for the same key.
 
     `codec` needs `.mel(waveform) -> [B, 1, T, bands]`, `.vae.encode(mel).latent_dist` and `.scale_factor`. It is
-    moved to `device` and back. Another key, or a damaged file, means building and replacing the file.
+    moved to `device` and back; `bf16` halves the time and keeps 3 digits, as float16 storage nearly does. Another key, or a damaged file, means building and replacing the file.
     """
     if count < 1:
         raise UserError(f"the number of items is {count}; it must be positive")
@@ -87,7 +88,8 @@ def latent_dataset(
     try:
         for first in tqdm(range(0, count, batch_size), desc="latents", unit="batch", disable=not progress):
             waveforms, some_captions, some_labels = build_items(corpus, min(batch_size, count - first), start + first)
-            mean, logvar = encode_moments(codec, waveforms.to(device))
+            with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
+                mean, logvar = encode_moments(codec, waveforms.to(device))
             means.append(mean.half().cpu())
             logvars.append(logvar.half().cpu())
             captions += some_captions

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from accelerate import Accelerator
+
 from audioldm.codec import AudioLDMCodec
 from soundctm.config import option
 from soundctm.data.compose import ComposedCorpus
@@ -24,10 +26,8 @@ class SourceConfig:
     cache_dir: str = option("exp/cache", "where latents are kept between runs")
 
 
-def open_latents(
-    config: SourceConfig, device: object, progress: bool = True
-) -> tuple[LatentDataset, LatentDataset | None]:
-    """(training latents, held-out latents or None), encoded now or read from the cache."""
+def open_latents(config: SourceConfig, accelerator: Accelerator) -> tuple[LatentDataset, LatentDataset | None]:
+    """(training latents, held-out latents or None), encoded now in the run's precision or read from the cache."""
     codec = AudioLDMCodec.from_pretrained(config.codec)
     folder = Path(config.cache_dir)
     samples = round(codec.default_seconds * codec.sampling_rate)
@@ -35,7 +35,10 @@ def open_latents(
     def build(split: str, count: int, seed: int) -> LatentDataset:
         corpus = ComposedCorpus(load_corpus(config.corpus, split), config.corpus, seed=seed, num_samples=samples)
         path = folder / f"{split}-{count}.safetensors"
-        return latent_dataset(corpus, codec, count, path, device=device, progress=progress)
+        return latent_dataset(
+            corpus, codec, count, path, batch_size=4, device=accelerator.device,
+            bf16=accelerator.mixed_precision == "bf16", progress=accelerator.is_main_process,
+        )  # fmt: skip
 
     held_out = build("test", config.validation_items, 1) if config.validation_items else None
     return build("train", config.items, 0), held_out

@@ -83,7 +83,7 @@ def train(config: TeacherConfig) -> Path:
     accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=config.cpu)
     run = Run(accelerator, config, "teacher")
     encoder = TextEncoder.from_pretrained(config.text_encoder_name, cache_entries=1 << 17).to(accelerator.device)
-    latents, held_out = open_latents(config, accelerator.device, accelerator.is_main_process)
+    latents, held_out = open_latents(config, accelerator)
     batches = LatentBatches(
         latents, encoder, config.per_device_train_batch_size, config.uncond_prob, config.seed,
         accelerator.process_index, accelerator.num_processes,
