@@ -25,8 +25,8 @@ from soundctm.networks import StudentUNet
 from soundctm.schedule import SigmaSchedule
 from soundctm.text import TextEncoder
 from soundctm.training.batches import Batch, LatentBatches
-from soundctm.training.codec.schedule import Schedule
 from soundctm.training.run import Run, every, generator
+from soundctm.training.schedule import Schedule
 from soundctm.training.source import SourceConfig, open_latents
 
 

@@ -22,8 +22,8 @@ from soundctm.networks import TeacherUNet
 from soundctm.schedule import SigmaSchedule, append_dims
 from soundctm.text import TextConditioning, TextEncoder
 from soundctm.training.batches import Batch, LatentBatches
-from soundctm.training.codec.schedule import Schedule
 from soundctm.training.run import Run, every, generator
+from soundctm.training.schedule import Schedule
 from soundctm.training.source import SourceConfig, open_latents
 
 

@@ -23,8 +23,8 @@ from audioldm.vae import build_vae, downsampling
 from soundctm.config import option, save_config
 from soundctm.errors import UserError
 from soundctm.training.checkpointing import Checkpointer
-from soundctm.training.codec.schedule import Schedule
 from soundctm.training.codec.sounds import CodecSounds
+from soundctm.training.schedule import Schedule
 
 logger = logging.getLogger(__name__)
 

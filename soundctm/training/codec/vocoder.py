@@ -24,9 +24,9 @@ from soundctm.config import option, save_config
 from soundctm.errors import UserError
 from soundctm.training.checkpointing import Checkpointer
 from soundctm.training.codec.discriminators import Discriminators, discriminator_loss, feature_loss, generator_loss
-from soundctm.training.codec.schedule import Schedule
 from soundctm.training.codec.sounds import CodecSounds
 from soundctm.training.codec.spectral import SpectralDistance
+from soundctm.training.schedule import Schedule
 
 logger = logging.getLogger(__name__)
 

