@@ -5,9 +5,9 @@ import json
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from safetensors.torch import load_file
-import tiny
 from tiny import SECONDS, write_world
 
 from soundctm.errors import UserError
