@@ -10,7 +10,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 CAPTIONS=$root/data/demo_captions.csv # file_name,caption
 CHECKPOINT=$root/ckpt/mini            # 2.56 s clips at 16 kHz
-OUTPUT_DIR=$root/outputs/demo         # wavs, spectrograms, manifest.csv
+OUTPUT_DIR=${OUTPUT_DIR:-$root/outputs/demo} # wavs, spectrograms, manifest.csv
 
 source "$root/scripts/setup_env.sh"
 setup_env requirements.txt || exit
