@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TypeVar
 
 import torch
-from safetensors import safe_open
 from torch import nn
 
 from soundctm.checkpoints.torch_files import StateDict, listing
@@ -56,19 +54,6 @@ def check_keys(expected: Shapes, given: Shapes, source: str) -> None:
     ]
     if faults:
         raise UserError(f"{source} does not fit this model: {'; '.join(faults)}")
-
-
-def check_file(path: Path, module: nn.Module) -> None:
-    """`check_keys` for a safetensors file that a library has read into `module`: it fills gaps at random, silently.
-
-    Of tensors that are tied, one name in the file is enough.
-    """
-    with safe_open(path, framework="pt") as file:
-        given = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-    state = module.state_dict()
-    present = {state[key].data_ptr() for key in given if key in state}
-    expected = {key: value for key, value in state.items() if key in given or value.data_ptr() not in present}
-    check_keys(shapes(expected), given, str(path))
 
 
 def split_prefix(state: StateDict, *prefixes: str) -> tuple[list[StateDict], StateDict]:

@@ -14,9 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from audioldm.codec import AudioLDMCodec
-from soundctm.checkpoints.assign import build, check_file
+from soundctm.checkpoints.assign import build
 from soundctm.checkpoints.components import NETWORKS, Components
 from soundctm.checkpoints.layout import CODEC, CONFIG, INDEX, TEXT_ENCODER, TRAINING_CONFIG, WEIGHTS, Index, read_json
+from soundctm.checkpoints.stored import check_text_encoder, check_vae, check_vocoder
 from soundctm.checkpoints.torch_files import StateDict
 from soundctm.errors import UserError
 from soundctm.networks import StudentUNet, TeacherUNet
@@ -96,24 +97,22 @@ def local_folder(path: str | os.PathLike, networks: Sequence[str]) -> Path:
 
 
 def _codec(folder: Path, dtype: torch.dtype) -> AudioLDMCodec:
+    check_vae(folder / "vae")
+    if (folder / "vocoder").is_dir():
+        check_vocoder(folder / "vocoder")
     try:
-        codec = AudioLDMCodec.from_pretrained(folder, dtype=dtype)
-    except (ValueError, RuntimeError, SafetensorError) as error:  # libraries raise RuntimeError on other shapes
-        raise UserError(f"the codec in {folder} cannot be used: {error}") from error
-    for name, part in (("vae", codec.vae), ("vocoder", codec.vocoder)):
-        for path in (folder / name).glob("*.safetensors"):
-            check_file(path, part)
-    return codec
+        return AudioLDMCodec.from_pretrained(folder, dtype=dtype)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _text_encoder(folder: Path, index: Index) -> TextEncoder | None:
     if TEXT_ENCODER not in index.parts:
         return TextEncoder.from_pretrained(index.text_encoder) if index.text_encoder else None
     stored = folder / TEXT_ENCODER
+    check_text_encoder(stored)
     own_tokenizer = any((stored / name).is_file() for name in TOKENIZER_FILES)
     encoder = TextEncoder.from_pretrained(stored, tokenizer=None if own_tokenizer else index.text_encoder)
-    for path in stored.glob("*.safetensors"):
-        check_file(path, encoder.model)
     encoder.name = index.text_encoder or str(stored)
     return encoder
 

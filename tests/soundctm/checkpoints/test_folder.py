@@ -225,8 +225,13 @@ def test_damaged_codec_and_text_encoder_are_refused(parts, tmp_path, part, chang
             del state[key]
         state |= {"extra": {"alpha": torch.ones(1)}, "misshapen": {key: torch.ones(2, 2, 2)}}.get(change, {})
         save_file(state, path, metadata={"format": "pt"})
-    names = {"missing": rf"1 key missing \({key}\)", "extra": r"1 key not expected \(alpha\)"}
-    with pytest.raises(UserError, match=f"{part.split('/')[0]}.*{names.get(change, '')}"):
+    says = {
+        "missing": rf"1 key missing \({key}\)",
+        "extra": r"1 key not expected \(alpha\)",
+        "misshapen": rf"{key} is \[2, 2, 2\]",
+        "cut off": "cut off",
+    }
+    with pytest.raises(UserError, match=rf"{part}.*{says[change]}"):
         load_checkpoint(folder, ())
 
 
@@ -237,3 +242,16 @@ def test_weights_beyond_the_range_of_float16_are_not_saved(parts, tmp_path):
     with pytest.raises(UserError, match="conv_out.bias would not be finite as torch.float16"):
         save_checkpoint(tmp_path / "model", Components(ema=wide), dtype=torch.float16)
     assert not list(tmp_path.iterdir())
+
+
+def test_parts_without_weights_or_with_another_configuration(parts, tmp_path):
+    folder = save_checkpoint(tmp_path / "model", Components(codec=parts.codec))
+    vocoder = folder / "codec" / "vocoder"
+    config = json.loads((vocoder / "config.json").read_text())
+    (vocoder / "config.json").write_text(json.dumps(config | {"architectures": ["Griffin"]}))
+    with pytest.raises(UserError, match="names the vocoder Griffin; known are"):
+        load_checkpoint(folder, ())
+    (vocoder / "config.json").write_text(json.dumps(config))
+    (vocoder / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="no weights .* in .*vocoder"):
+        load_checkpoint(folder, ())
