@@ -166,3 +166,14 @@ def test_files_in_each_others_place(tmp_path):
 def test_a_caption_without_a_tokenizer_says_what_to_fetch(parts):
     with pytest.raises(UserError, match="hf download google/flan-t5-large"):
         parts.text_encoder.encode(["a dog"])
+
+
+def test_a_unet_configuration_as_diffusers_writes_it(tmp_path, parts):
+    """The release's own JSON names diffusers' class, its version and a sample size."""
+    path = tmp_path / "diffusion_model_config.json"
+    extra = {"_class_name": "UNet2DConditionModel", "_diffusers_version": "0.10.0.dev0", "sample_size": [32, 2]}
+    path.write_text(json.dumps({**UNET_CONFIG, **extra}))
+    read = load_official(ema=save(tmp_path / "ema.pt", small_ema()), unet_config=path)
+    assert torch.equal(read.ema.conv_in.weight, parts.ema.conv_in.weight)
+    with pytest.raises(UserError, match="no file at"):
+        load_official(ema=tmp_path / "ema.pt", unet_config=tmp_path / "nothing.json")
