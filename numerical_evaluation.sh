@@ -26,5 +26,5 @@ if [[ ! -f $CORPUS/corpus.csv ]]; then
 fi
 export HF_HUB_OFFLINE=1
 "$PYTHON" "$root/ctm_inference.py" --checkpoint "$CHECKPOINT" --test_file "$PROMPTS" --output_dir "$GENERATED" \
-    --num_steps 1 --num_samples 10 --batch_size 10 --overwrite
+    --num_steps 1 --batch_size 10 --overwrite
 exec "$PYTHON" "$root/numerical_evaluation.py" --generated_dir "$GENERATED" --prompts "$PROMPTS" --corpus "$CORPUS"
