@@ -32,6 +32,7 @@ from soundctm.errors import UserError
 
 logger = logging.getLogger(__name__)
 LOUDEST = 0.99  # Vorbis overshoots a little
+QUALITY = 0.35  # libsndfile's compression level; gives about 60 kbit/s
 BLOCK = SAMPLING_RATE  # long clips are written in blocks: libsndfile's Vorbis encoder needs a stack as large as a write
 NEEDED = ("file_name", "package", "path", "seconds", "source_sha256")
 
@@ -104,7 +105,9 @@ def convert(content: bytes, path: Path) -> float:
         mono *= LOUDEST / largest
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with soundfile.SoundFile(temporary, "w", SAMPLING_RATE, 1, format="OGG", subtype="VORBIS") as file:
+        with soundfile.SoundFile(
+            temporary, "w", SAMPLING_RATE, 1, format="OGG", subtype="VORBIS", compression_level=QUALITY
+        ) as file:
             for start in range(0, len(mono), BLOCK):
                 file.write(mono[start : start + BLOCK])
         os.replace(temporary, path)

@@ -36,6 +36,7 @@ from soundctm.evaluation.classifier import LinearClassifier, clip_features, per_
 from soundctm.evaluation.yamnet import YAMNet, load_yamnet
 
 ITEMS_PER_CLASS = 60  # composed for fitting
+ITEMS_PER_FOLD = 20  # the same in cross-validation, per class and fold
 TEST_PER_CLASS = 24  # clips judged per class and part, at most
 FOLDS = 5
 TOP = 3
@@ -63,14 +64,14 @@ def judge(net: YAMNet, waveforms: Tensor, targets: Tensor) -> Judged:
     return Judged(features, torch.tensor(heard), targets)
 
 
-def real_items(rows: Sequence[CorpusRow], root: Path, net: YAMNet, *, varied: bool, seed: int = 0) -> Judged:
-    """Items of real clips. `varied`: ITEMS_PER_CLASS per class with speed changes (to fit on), clips used in turn;
-    else every clip once as it is, at most TEST_PER_CLASS per class spread evenly (to test on)."""
-    corpus = ComposedCorpus(rows, root, seed, speed_changes=varied)
+def real_items(rows: Sequence[CorpusRow], root: Path, net: YAMNet, per_class: int = 0) -> Judged:
+    """Items of real clips: `per_class` of every class with speed changes (to fit on), clips used in turn;
+    with 0 every clip once as it is, at most TEST_PER_CLASS per class spread evenly (to test on)."""
+    corpus = ComposedCorpus(rows, root, speed_changes=per_class > 0)
     waveforms, targets = [], []
     for index, members in enumerate(rows_by_class(rows).values()):
-        if varied:
-            chosen = [members[i % len(members)] for i in range(ITEMS_PER_CLASS if members else 0)]
+        if per_class:
+            chosen = [members[i % len(members)] for i in range(per_class if members else 0)]
         else:
             step = max(1.0, len(members) / TEST_PER_CLASS)
             chosen = [members[int(i * step)] for i in range(min(len(members), TEST_PER_CLASS))]
@@ -126,8 +127,8 @@ def cross_validate(rows: Sequence[CorpusRow], root: Path, net: YAMNet, folds: in
     Items of a fold are composed of its own clips alone.
     """
     parts = [part for part in group_folds(rows, folds) if part]
-    fitted_on = [real_items(part, root, net, varied=True) for part in parts]
-    tested_on = [real_items(part, root, net, varied=False) for part in parts]
+    fitted_on = [real_items(part, root, net, ITEMS_PER_FOLD) for part in parts]
+    tested_on = [real_items(part, root, net) for part in parts]
     predictions = []
     for held_out, test in enumerate(tested_on):
         others = [fitted for k, fitted in enumerate(fitted_on) if k != held_out]
@@ -144,7 +145,7 @@ def evaluate(corpus: Path, generated: Path | None = None, prompts: Path | None =
     if absent:
         raise UserError(f"{corpus} has no training clips of the class {', '.join(absent)}; build all packages")
     net = load_yamnet()
-    known = real_items([row for members in groups.values() for row in members], corpus, net, varied=True)
+    known = real_items([row for members in groups.values() for row in members], corpus, net, ITEMS_PER_CLASS)
     classifier = LinearClassifier(len(NAMES)).fit(known.features, known.targets)
     report: dict[str, object] = {"classifier": "logistic regression on YAMNet embeddings", "yamnet": net.weights_hash}
     report["real_cross_validation"] = cross_validate(rows, corpus, net)
@@ -152,7 +153,7 @@ def evaluate(corpus: Path, generated: Path | None = None, prompts: Path | None =
         row for members in rows_by_class(row for row in rows if row.split == "test").values() for row in members
     ]
     if test_rows:
-        test = real_items(test_rows, corpus, net, varied=False)
+        test = real_items(test_rows, corpus, net)
         report["real_test"] = summary(classifier.predict(test.features), test)
     if generated is not None:
         clips = generated_clips(generated, prompts or DATA_FOLDER / "class_prompts.csv", net)
