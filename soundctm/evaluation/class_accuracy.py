@@ -1,7 +1,10 @@
 """Do generated clips sound like their class? A classifier fitted on real clips decides.
 
     python -m soundctm.evaluation.class_accuracy --corpus corpus
+    python ctm_inference.py --test_file data/class_prompts.csv --output_dir out
     python -m soundctm.evaluation.class_accuracy --corpus corpus --generated out --prompts data/class_prompts.csv
+
+`--prompts data/unseen_captions.csv` judges captions made of words that training never saw.
 
 The classifier (logistic regression on YAMNet embeddings) is fitted on items of 2.56 s composed from real training
 clips. Its own accuracy on real clips bounds what the number for generated clips can mean; it is measured twice: on the
@@ -17,6 +20,7 @@ import csv
 import dataclasses
 import functools
 import json
+import logging
 import operator
 import os
 import sys
@@ -40,6 +44,7 @@ ITEMS_PER_FOLD = 20  # the same in cross-validation, per class and fold
 TEST_PER_CLASS = 24  # clips judged per class and part, at most
 FOLDS = 5
 TOP = 3
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass
@@ -84,7 +89,8 @@ def real_items(rows: Sequence[CorpusRow], root: Path, net: YAMNet, per_class: in
 def generated_clips(folder: Path, prompts: Path, net: YAMNet) -> Judged:
     """Wavs of `folder` named in the CSV `prompts` (file_name, caption, label); `x.wav` also stands for `x_0.wav`, ...
 
-    Raises UserError for absent columns, labels that are no class, and absent wavs.
+    Rows whose label is none of the classes are left out, with a warning. Raises UserError for absent columns, no row
+    of a class, and absent wavs.
     """
     waveforms, targets, absent = [], [], []
     for row in _read_prompts(prompts):
@@ -209,10 +215,13 @@ def _read_prompts(path: Path) -> list[dict[str, str]]:
     absent = [name for name in ("file_name", "caption", "label") if name not in columns]
     if absent:
         raise UserError(f"{path} has no column {', '.join(absent)}; its columns are {', '.join(columns)}")
-    wrong = sorted({row["label"] for row in rows} - set(NAMES))
-    if wrong or not rows:
-        raise UserError(f"{path}: {', '.join(wrong) or 'no row'} is no class; the classes are {', '.join(NAMES)}")
-    return rows
+    known = [row for row in rows if row["label"] in NAMES]
+    if not known:
+        raise UserError(f"{path}: no row has a label of the classes {', '.join(NAMES)}")
+    if len(known) < len(rows):
+        others = sorted({row["label"] for row in rows} - set(NAMES))
+        logger.warning("%s: rows with the labels %s are left out", path, ", ".join(others))
+    return known
 
 
 if __name__ == "__main__":
