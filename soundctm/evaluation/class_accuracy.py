@@ -25,7 +25,7 @@ import operator
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -143,27 +143,27 @@ def cross_validate(rows: Sequence[CorpusRow], root: Path, net: YAMNet, folds: in
     return summary(torch.cat(predictions), functools.reduce(operator.add, tested_on))
 
 
-def evaluate(corpus: Path, generated: Path | None = None, prompts: Path | None = None) -> dict[str, object]:
-    """The report of the command: `real_cross_validation`, `real_test` and, if asked for, `generated`."""
+def evaluate(
+    corpus: Path, generated: Sequence[Path] = (), prompts: Path | None = None, cross_validation: bool = True
+) -> dict[str, object]:
+    """The command's report: `real_cross_validation` (if wanted), `real_test`, and one part per generated folder."""
     rows = present_rows(load_corpus(corpus), corpus)
-    groups = rows_by_class(row for row in rows if row.split == "train")
-    absent = [name for name, members in groups.items() if not members]
+    train, test = (_of_classes(row for row in rows if row.split == split) for split in ("train", "test"))
+    absent = [name for name, members in rows_by_class(train).items() if not members]
     if absent:
         raise UserError(f"{corpus} has no training clips of the class {', '.join(absent)}; build all packages")
     net = load_yamnet()
-    known = real_items([row for members in groups.values() for row in members], corpus, net, ITEMS_PER_CLASS)
+    known = real_items(train, corpus, net, ITEMS_PER_CLASS)
     classifier = LinearClassifier(len(NAMES)).fit(known.features, known.targets)
     report: dict[str, object] = {"classifier": "logistic regression on YAMNet embeddings", "yamnet": net.weights_hash}
-    report["real_cross_validation"] = cross_validate(rows, corpus, net)
-    test_rows = [
-        row for members in rows_by_class(row for row in rows if row.split == "test").values() for row in members
-    ]
-    if test_rows:
-        test = real_items(test_rows, corpus, net)
-        report["real_test"] = summary(classifier.predict(test.features), test)
-    if generated is not None:
-        clips = generated_clips(generated, prompts or DATA_FOLDER / "class_prompts.csv", net)
-        report["generated"] = summary(classifier.predict(clips.features), clips)
+    if cross_validation:
+        report["real_cross_validation"] = cross_validate(rows, corpus, net)
+    if test:
+        clips = real_items(test, corpus, net)
+        report["real_test"] = summary(classifier.predict(clips.features), clips)
+    for folder in generated:
+        clips = generated_clips(folder, prompts or DATA_FOLDER / "class_prompts.csv", net)
+        report[f"generated {folder}"] = summary(classifier.predict(clips.features), clips)
     return report
 
 
@@ -175,28 +175,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--corpus", type=Path, required=True, help="a built corpus folder")
-    parser.add_argument("--generated", type=Path, help="folder of generated wavs")
+    parser.add_argument("--generated", type=Path, nargs="+", default=(), help="folders of generated wavs")
     parser.add_argument("--prompts", type=Path, help="their CSV: file_name, caption, label (data/class_prompts.csv)")
-    parser.add_argument("--output", type=Path, help="JSON report (default: class_accuracy.json in GENERATED)")
+    parser.add_argument("--quick", action="store_true", help="without the cross-validation on real clips")
+    parser.add_argument("--output", type=Path, help="where to write the report as JSON")
     args = parser.parse_args(arguments)
     try:
-        report = evaluate(args.corpus, args.generated, args.prompts)
+        report = evaluate(args.corpus, args.generated, args.prompts, not args.quick)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    output = args.output or (args.generated / "class_accuracy.json" if args.generated else None)
-    if output is not None:
-        temporary = output.with_name(f"{output.name}.tmp")
+    if args.output is not None:
+        temporary = args.output.with_name(f"{args.output.name}.tmp")
         temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, output)
-    for name, part in report.items():
-        if isinstance(part, dict):
-            print(_line(name, part))
-    for name, part in report.items():
-        if isinstance(part, dict):
-            worst = ", ".join(f"{key} {value:.2f}" for key, value in part["per_class"].items())
-            print(f"{name} per class: {worst}")
+        os.replace(temporary, args.output)
+    parts = {name: part for name, part in report.items() if isinstance(part, dict)}
+    for name, part in parts.items():
+        print(f"{name} per class: " + ", ".join(f"{key} {value:.2f}" for key, value in part["per_class"].items()))
+        print(f"{name} confusions: " + ", ".join(f"{key} {value}" for key, value in part["confusions"].items()))
+    for name, part in parts.items():
+        print(_line(name, part))
     return 0
+
+
+def _of_classes(rows: Iterable[CorpusRow]) -> list[CorpusRow]:
+    return [row for members in rows_by_class(rows).values() for row in members]
 
 
 def _line(name: str, part: Mapping[str, object]) -> str:

@@ -120,12 +120,13 @@ def test_command(corpus, tmp_path, monkeypatch, capsys):
         lines.append(f"c{number}.wav,x,{name}")
     (tmp_path / "prompts.csv").write_text("\n".join(lines))
     arguments = ["--corpus", str(corpus), "--generated", str(out), "--prompts", str(tmp_path / "prompts.csv")]
+    arguments += ["--output", str(tmp_path / "report.json")]
     assert class_accuracy.main(arguments) == 0
     printed = capsys.readouterr().out
-    assert "generated: accuracy 0.750" in printed and "real_cross_validation: accuracy" in printed
-    report = json.loads((out / "class_accuracy.json").read_text())
-    assert report["generated"]["per_class"] == {"dog": 1.0, "bird": 1.0, "cow": 1.0, "sheep": 0.0}
-    assert report["generated"]["heard"] == pytest.approx(0.25)  # the stand-in always hears a dog
+    assert f"generated {out}: accuracy 0.750" in printed and "real_cross_validation: accuracy" in printed
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report[f"generated {out}"]["per_class"] == {"dog": 1.0, "bird": 1.0, "cow": 1.0, "sheep": 0.0}
+    assert report[f"generated {out}"]["heard"] == pytest.approx(0.25)  # the stand-in always hears a dog
     assert report["real_test"]["accuracy"] > 0.7 and report["real_cross_validation"]["accuracy"] > 0.7
     (out / "c2_0.wav").unlink()
     assert class_accuracy.main(arguments) == 2
