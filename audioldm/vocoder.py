@@ -78,6 +78,7 @@ class InverseSTFTVocoder(ModelMixin, ConfigMixin):
         hop_length: int = 160,
         mel_mean: float = -6.0,
         mel_std: float = 3.0,
+        refinements: int = 0,
     ) -> None:
         super().__init__()
         bins = n_fft // 2 + 1
@@ -105,9 +106,26 @@ class InverseSTFTVocoder(ModelMixin, ConfigMixin):
         return torch.complex(real * scale, imaginary * scale)
 
     def forward(self, mel: Tensor) -> Tensor:
-        """Waveform [B, T * hop_length], float32, not yet limited to [-1, 1]."""
-        frames, hop, n_fft = self.spectrum(mel), self.config.hop_length, self.config.n_fft
-        return torch.istft(frames, n_fft, hop, window=self.window.float(), center=True, length=mel.shape[1] * hop)
+        """Waveform [B, T * hop_length], float32, not yet limited to [-1, 1].
+
+        Predicted frames overlap fourfold and rarely agree. Each refinement (a step of Griffin-Lim, trained through)
+        keeps the predicted magnitudes and takes the phases that the frames have after they were put together.
+        """
+        frames, samples = self.spectrum(mel), mel.shape[1] * self.config.hop_length
+        waveform = self._synthesise(frames, samples)
+        for _ in range(self.config.refinements):
+            whole = self._analyse(waveform)[..., : frames.shape[-1]]
+            squared = whole.real.square() + whole.imag.square()
+            waveform = self._synthesise(frames.abs() * whole * torch.rsqrt(squared + 1e-8), samples)
+        return waveform
+
+    def _synthesise(self, frames: Tensor, samples: int) -> Tensor:
+        n_fft, hop = self.config.n_fft, self.config.hop_length
+        return torch.istft(frames, n_fft, hop, window=self.window.float(), center=True, length=samples)
+
+    def _analyse(self, waveform: Tensor) -> Tensor:
+        n_fft, hop = self.config.n_fft, self.config.hop_length
+        return torch.stft(waveform, n_fft, hop, window=self.window.float(), center=True, return_complex=True)
 
 
 VOCODERS = {"SpeechT5HifiGan": SpeechT5HifiGan, "InverseSTFTVocoder": InverseSTFTVocoder}

