@@ -12,11 +12,10 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
-import torchaudio
 from torch import Tensor
 
+from soundctm.data.audio import read_audio
 from soundctm.errors import UserError
 
 PEAK = 0.5  # full scale of a loaded clip
@@ -91,8 +90,4 @@ def normalise(sound: np.ndarray, peak: float = PEAK) -> np.ndarray:
 
 
 def _read(path: Path, sampling_rate: int) -> np.ndarray:
-    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    first = torch.from_numpy(samples[:, 0].copy())
-    if rate != sampling_rate:
-        first = torchaudio.functional.resample(first, rate, sampling_rate)
-    return normalise(first.numpy(), 1.0).astype(np.float32)
+    return normalise(read_audio(path, sampling_rate)[0].numpy(), 1.0).astype(np.float32)

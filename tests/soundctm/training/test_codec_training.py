@@ -15,9 +15,9 @@ from soundctm.errors import UserError
 from soundctm.training.checkpointing import Checkpointer
 from soundctm.training.codec import vae, vocoder
 from soundctm.training.codec.discriminators import Discriminators, discriminator_loss, feature_loss, generator_loss
-from soundctm.training.codec.schedule import Schedule
 from soundctm.training.codec.sounds import CodecSounds, normalise
 from soundctm.training.codec.spectral import SpectralDistance
+from soundctm.training.schedule import Schedule
 
 
 @pytest.fixture(scope="module")
