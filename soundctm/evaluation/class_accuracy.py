@@ -7,9 +7,10 @@
 `--prompts data/unseen_captions.csv` judges captions made of words that training never saw.
 
 The classifier (logistic regression on YAMNet embeddings) is fitted on items of 2.56 s composed from real training
-clips. Its own accuracy on real clips bounds what the number for generated clips can mean; it is measured twice: on the
-test split (few classes have clips there) and by cross-validation over all clips, where all variants of a recording are
-held out together. All accuracies are means over classes. `heard` counts a clip as right if an AudioSet class that fits
+clips. Its own accuracy on real clips bounds what the number for generated clips can mean. It is measured by
+cross-validation over all clips, where all variants of a recording are held out together; on the test split (few classes
+have clips there); and on the training clips, which are what a model trained on them would reproduce at best. All
+accuracies are means over classes. `heard` counts a clip as right if an AudioSet class that fits
 is among YAMNet's three loudest: a judge that never saw the corpus.
 """
 
@@ -146,7 +147,7 @@ def cross_validate(rows: Sequence[CorpusRow], root: Path, net: YAMNet, folds: in
 def evaluate(
     corpus: Path, generated: Sequence[Path] = (), prompts: Path | None = None, cross_validation: bool = True
 ) -> dict[str, object]:
-    """The command's report: `real_cross_validation` (if wanted), `real_test`, and one part per generated folder."""
+    """The command's report: real clips (`real_cross_validation` if wanted), then one part per generated folder."""
     rows = present_rows(load_corpus(corpus), corpus)
     train, test = (_of_classes(row for row in rows if row.split == split) for split in ("train", "test"))
     absent = [name for name, members in rows_by_class(train).items() if not members]
@@ -158,9 +159,10 @@ def evaluate(
     report: dict[str, object] = {"classifier": "logistic regression on YAMNet embeddings", "yamnet": net.weights_hash}
     if cross_validation:
         report["real_cross_validation"] = cross_validate(rows, corpus, net)
-    if test:
-        clips = real_items(test, corpus, net)
-        report["real_test"] = summary(classifier.predict(clips.features), clips)
+    for name, clips_of in (("real_test", test), ("real_train", train)):
+        if clips_of:
+            clips = real_items(clips_of, corpus, net)
+            report[name] = summary(classifier.predict(clips.features), clips)
     for folder in generated:
         clips = generated_clips(folder, prompts or DATA_FOLDER / "class_prompts.csv", net)
         report[f"generated {folder}"] = summary(classifier.predict(clips.features), clips)
