@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 METRICS = ("class_accuracy",)
 ABSENT = {
@@ -27,11 +28,12 @@ def main(arguments: list[str]) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--metric", default="class_accuracy", help=f"one of: {', '.join(METRICS)}")
-    parser.add_argument("--generated_dir", required=True, help="folder of generated wavs")
+    parser.add_argument("--generated_dir", nargs="+", required=True, help="folders of generated wavs")
     parser.add_argument("--prompts", help="their CSV: file_name,caption,label (default: data/class_prompts.csv)")
     parser.add_argument("--corpus", default="data/corpus", help="the built corpus, on which the classifier is fitted")
     parser.add_argument("--reference_dir", help="folder of reference wavs; no metric that exists compares with one")
-    parser.add_argument("--output", help="JSON report (default: class_accuracy.json in the folder of generated wavs)")
+    parser.add_argument("--output", help="JSON report (default: class_accuracy.json in the first --generated_dir)")
+    parser.add_argument("--quick", action="store_true", help="without the cross-validation on real clips")
     args = parser.parse_args(arguments)
     if args.metric not in METRICS:
         what = ABSENT.get(args.metric, f"a metric {args.metric!r}")
@@ -44,9 +46,10 @@ def main(arguments: list[str]) -> int:
 
     from soundctm.evaluation.class_accuracy import main as class_accuracy
 
-    command = ["--generated", args.generated_dir, "--corpus", args.corpus]
+    output = args.output or str(Path(args.generated_dir[0]) / "class_accuracy.json")
+    command = ["--generated", *args.generated_dir, "--corpus", args.corpus, "--output", output]
     command += ["--prompts", args.prompts] if args.prompts else []
-    command += ["--output", args.output] if args.output else []
+    command += ["--quick"] if args.quick else []
     return class_accuracy(command)
 
 
