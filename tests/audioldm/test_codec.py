@@ -1,10 +1,12 @@
 """The codec's interface on a small untrained model: shapes, saving, generators, errors."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
+import audioldm
 from audioldm import AudioLDMCodec, CodecError, LogMel, MelConfig
 from audioldm.vae import build_vae
 from audioldm.vocoder import InverseSTFTVocoder, build_hifigan
@@ -132,3 +134,10 @@ def test_refinement_keeps_a_consistent_spectrum_and_mends_an_inconsistent_one():
         return (rebuilt - frames[..., 2:38].abs()).norm()
 
     assert error(refined) < 0.8 * error(plain)
+
+
+def test_the_package_stands_alone():
+    sources = list(Path(audioldm.__file__).parent.glob("*.py"))
+    assert len(sources) > 5
+    texts = {path.name: path.read_text(encoding="utf-8") for path in sources}
+    assert not [name for name, text in texts.items() if "import soundctm" in text or "from soundctm" in text]
