@@ -43,6 +43,9 @@ def main(arguments: list[str]) -> int:
             f"comparing with a folder of references ({', '.join(ABSENT[m] for m in ('fad', 'kl'))}) is not available "
             "yet; without --reference_dir the class accuracy is measured"
         )
+    absent = [folder for folder in args.generated_dir if not Path(folder).is_dir()]
+    if absent:
+        return _fail(f"no folder of generated wavs at {absent[0]}")
 
     from soundctm.evaluation.class_accuracy import main as class_accuracy
 

@@ -15,6 +15,7 @@ from script_runs import ROOT, run_script
         (["--metric", "speed"], "'speed' is not available yet; available is class_accuracy"),
         (["--reference_dir", "references"], "is not available yet"),
         (["--corpus", "no/corpus"], "no/corpus"),
+        (["--generated_dir", "no/wavs"], "no folder of generated wavs at no/wavs"),
     ],
 )
 def test_evaluation_never_pretends(tmp_path, arguments, says):
