@@ -51,7 +51,7 @@ class VAETrainingConfig:
     kl_weight: float = option(2e-2, "weight of the mean KL per latent value")
     sigma_data: float = option(0.25, "standard deviation that scale_factor gives the latents")
     seconds: float = option(2.56, "clip length written as the codec's default")
-    mixed_precision: str = option("bf16", "accelerate precision", choices=("no", "bf16", "fp16"))
+    mixed_precision: str = option("bf16", "accelerate precision", choices=("no", "bf16"))
     cpu: bool = option(False, "use the CPU even if there is a GPU")
     seed: int = option(0, "seed of weights, windows and noise")
     validation_every: int = option(200, "steps between validations")
@@ -84,6 +84,8 @@ def train(config: VAETrainingConfig) -> Path:
     output_dir.mkdir(parents=True, exist_ok=True)
     save_config(config, output_dir / "training_config.yaml")
     accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=config.cpu)
+    if config.max_minutes > 0 and accelerator.num_processes > 1:
+        raise UserError("max_minutes ends each process at its own step; with several processes use steps")
     to_mel = LogMel(MelConfig()).to(accelerator.device)
     sounds = CodecSounds(config.corpus, "train", to_mel.config.sampling_rate)
     held_out = to_mel(CodecSounds(config.corpus, "test").excerpts(64, 40960).to(accelerator.device))

@@ -62,7 +62,7 @@ class VocoderTrainingConfig:
     vae_from: float = option(0.5, "part of the training after which some mels come from the VAE")
     vae_rows: float = option(0.5, "part of each batch whose mels come from the VAE")
     grad_clip: float = option(100.0, "largest gradient norm of either side")
-    mixed_precision: str = option("bf16", "accelerate precision", choices=("no", "bf16", "fp16"))
+    mixed_precision: str = option("bf16", "accelerate precision", choices=("no", "bf16"))
     cpu: bool = option(False, "use the CPU even if there is a GPU")
     seed: int = option(0, "seed of weights and segments")
     validation_every: int = option(500, "steps between validations")
@@ -77,6 +77,8 @@ def train(config: VocoderTrainingConfig) -> Path:
     output_dir.mkdir(parents=True, exist_ok=True)
     save_config(config, output_dir / "training_config.yaml")
     accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=config.cpu)
+    if config.max_minutes > 0 and accelerator.num_processes > 1:
+        raise UserError("max_minutes ends each process at its own step; with several processes use steps")
     device = accelerator.device
     codec = AudioLDMCodec.from_pretrained(config.vae).to(device) if config.vae else None
     distance = SpectralDistance().to(device)
@@ -118,13 +120,8 @@ def train(config: VocoderTrainingConfig) -> Path:
         target = segments(sounds, config, index).to(device)
         mel = distance.mels[0](target)
         if codec is not None and done >= config.vae_from:
-            count = round(config.batch_size * config.vae_rows)
-            rows = (
-                torch.arange(count) * config.batch_size // max(1, count)
-            )  # spread, so that the critic sees both kinds
-            generator = torch.Generator().manual_seed((config.seed << 32) + index)
             with accelerator.autocast():
-                mel[rows] = codec.decode_mel(codec.encode_mel(mel[rows], generator)).float()
+                hear_through_vae(codec, mel, round(config.batch_size * config.vae_rows), _generator(config, index))
         rate = schedule.learning_rate(step)
         _set_rate(optimizer, rate)
         _set_rate(critic_optimizer, rate * config.discriminator_learning_rate / config.learning_rate)
@@ -134,22 +131,10 @@ def train(config: VocoderTrainingConfig) -> Path:
         terms = {"mel": distance.mel(estimate, target), "stft": distance.stft(estimate, target)}
         loss = config.mel_weight * terms["mel"] + config.stft_weight * terms["stft"]
         if done >= config.adversarial_from:
-            start = int(
-                torch.randint(target.shape[1] - config.crop_samples + 1, (), generator=_generator(config, index))
-            )
-            heard = slice(-config.critic_rows, None)
-            real, fake = (w[heard, start : start + config.crop_samples] for w in (target, estimate))
-            with accelerator.autocast():
-                terms["critic"] = discriminator_loss(critic_(real), critic_(fake.detach()))
-            accelerator.backward(terms["critic"])
-            accelerator.clip_grad_norm_(critic_.parameters(), config.grad_clip)
-            critic_optimizer.step()
-            critic_.requires_grad_(False)
-            with accelerator.autocast():
-                real_maps, fake_maps = critic_(real), critic_(fake)
-                terms["score"] = generator_loss(fake_maps)
-                terms["features"] = feature_loss(real_maps, fake_maps)
-            critic_.requires_grad_(True)
+            room = target.shape[1] - config.crop_samples
+            start = int(torch.randint(room + 1, (), generator=_generator(config, index)))
+            crop = (slice(-config.critic_rows, None), slice(start, start + config.crop_samples))
+            terms |= adversarial_terms(accelerator, critic_, critic_optimizer, target[crop], estimate[crop], config)
             loss = loss + terms["score"] + config.feature_weight * terms["features"]
         accelerator.backward(loss)
         norm = accelerator.clip_grad_norm_(vocoder_.parameters(), config.grad_clip)
@@ -181,6 +166,34 @@ def train(config: VocoderTrainingConfig) -> Path:
     progress.close()
     logger.info("finished: %s", validate(average, distance, held_out.to(device)))
     return export(average, config)
+
+
+def adversarial_terms(
+    accelerator: Accelerator,
+    critic: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    real: Tensor,
+    fake: Tensor,
+    config: VocoderTrainingConfig,
+) -> dict[str, Tensor]:
+    """Train the discriminators one step on waveforms [B, samples], then judge `fake` with gradients to it alone."""
+    with accelerator.autocast():
+        loss = discriminator_loss(critic(real), critic(fake.detach()))
+    accelerator.backward(loss)
+    accelerator.clip_grad_norm_(critic.parameters(), config.grad_clip)
+    optimizer.step()
+    critic.requires_grad_(False)
+    with accelerator.autocast():
+        real_maps, fake_maps = critic(real), critic(fake)
+        terms = {"score": generator_loss(fake_maps), "features": feature_loss(real_maps, fake_maps)}
+    critic.requires_grad_(True)
+    return terms | {"critic": loss.detach()}
+
+
+def hear_through_vae(codec: AudioLDMCodec, mel: Tensor, count: int, generator: torch.Generator) -> None:
+    """Replace `count` rows of log-mels [B, 1, T, mels], spread over the batch, by their VAE round trip, in place."""
+    rows = torch.arange(count) * len(mel) // max(1, count)
+    mel[rows] = codec.decode_mel(codec.encode_mel(mel[rows], generator)).float()
 
 
 def segments(sounds: CodecSounds, config: VocoderTrainingConfig, index: int) -> Tensor:
