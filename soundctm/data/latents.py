@@ -70,8 +70,8 @@ def latent_dataset(
     """Moments of items start .. start + count - 1 of `corpus`, from `path` if it was made for the same key.
 
     `codec` needs `.mel(waveform) -> [B, 1, T, bands]`, `.vae.encode(mel).latent_dist` and `.scale_factor`. It is
-    moved to `device` and back; `bf16` halves the time and keeps 3 digits, as float16 storage nearly does. Another key or
-    a damaged file means building and replacing the file.
+    moved to `device` and back; `bf16` halves the time and keeps 3 digits, as float16 storage nearly does. Another key
+    or a damaged file means building and replacing the file.
     """
     if count < 1:
         raise UserError(f"the number of items is {count}; it must be positive")
