@@ -63,7 +63,7 @@ class StudentDenoiser(nn.Module):
         text: TextConditioning,
         omega: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """z at level t -> z at level s <= t along the trajectory guided by omega [B] (CTM lemma 1); z itself at s = t."""
+        """z at level t -> z at s <= t along the trajectory guided by omega [B] (CTM lemma 1); z itself at s = t."""
         ratio = append_dims(s / t, z.ndim).to(z.dtype)
         return ratio * z + (1 - ratio) * self.estimate(z, t, s, text, omega)
 

@@ -38,7 +38,7 @@ def pseudo_huber(estimate: torch.Tensor, target: torch.Tensor, values: int | Non
 
 
 def feature_distance(estimate: Sequence[torch.Tensor], target: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Squared difference of feature maps [B, C, ...] of unit length over channels, averaged per map, summed over maps."""
+    """Squared difference of maps [B, C, ...] of unit length over channels, averaged per map, summed over maps."""
     losses = [mean_flat((_unit(a) - _unit(b)) ** 2) for a, b in zip(estimate, target, strict=True)]
     return torch.stack(losses).sum(0)
 

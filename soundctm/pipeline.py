@@ -26,7 +26,7 @@ OnStep = Callable[[int, torch.Tensor], None]
 
 @dataclass
 class SoundCTMOutput:
-    """`audios` float32 [n, samples] in [-1, 1] at `sampling_rate` Hz; `latents` [n, C, T/4, F] they were decoded from."""
+    """`audios` float32 [n, samples] in [-1, 1] at `sampling_rate` Hz; `latents` [n, C, T/4, F] that they come from."""
 
     audios: np.ndarray
     sampling_rate: int

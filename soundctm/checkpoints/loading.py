@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from audioldm.codec import AudioLDMCodec
 from soundctm.checkpoints.assign import build
 from soundctm.checkpoints.components import NETWORKS, Components
+from soundctm.checkpoints.eight_bit import unpack
 from soundctm.checkpoints.layout import CODEC, CONFIG, INDEX, TEXT_ENCODER, TRAINING_CONFIG, WEIGHTS, Index, read_json
 from soundctm.checkpoints.stored import check_text_encoder, check_vae, check_vocoder
 from soundctm.checkpoints.torch_files import StateDict
@@ -63,7 +64,8 @@ def load_network(folder: str | os.PathLike, role: str, dtype: torch.dtype = torc
     """The UNet in one subfolder, of the class of its `role`: "ema", "student" or "teacher". Raises UserError."""
     folder = Path(folder)
     values = read_json(folder / CONFIG)
-    return build(lambda: NETWORKS[role].from_config(values), read_safetensors(folder / WEIGHTS), str(folder), dtype)
+    state = unpack(read_safetensors(folder / WEIGHTS))
+    return build(lambda: NETWORKS[role].from_config(values), state, str(folder), dtype)
 
 
 def read_safetensors(path: Path) -> StateDict:

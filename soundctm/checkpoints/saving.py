@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 import yaml
 from safetensors.torch import save_file
 
-from soundctm.checkpoints.components import Components
+from soundctm.checkpoints.components import NETWORKS, Components
+from soundctm.checkpoints.eight_bit import pack
 from soundctm.checkpoints.layout import CARD, CODEC, INDEX, TEXT_ENCODER, TRAINING_CONFIG, WEIGHTS, Index
 from soundctm.checkpoints.torch_files import listing
 from soundctm.errors import UserError
@@ -22,14 +24,15 @@ def save_checkpoint(
     folder: str | os.PathLike,
     parts: Components,
     *,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | Mapping[str, torch.dtype] | None = None,
     store_text_encoder: bool = False,
     model_card: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write `parts` as a checkpoint folder, under a temporary name that is renamed at the end.
 
-    `dtype` is the precision of networks and codec on disk (default: theirs). With `store_text_encoder` the text
+    `dtype` is the precision of networks and codec on disk (default: theirs), one for all or by part ("teacher", ...);
+    int8 is for networks (soundctm.checkpoints.eight_bit). With `store_text_encoder` the text
     encoder's weights are written too, else only its name. Raises UserError when `folder` is in the way; `overwrite`
     replaces an older checkpoint, never a folder of anything else.
     """
@@ -59,7 +62,11 @@ def save_network(
     Raises UserError for weights that are not finite, or not in `dtype`.
     """
     folder = Path(folder)
-    tensors = {name: value.to("cpu", dtype).contiguous() for name, value in network.state_dict().items()}
+    state = network.state_dict()
+    if dtype == torch.int8:
+        tensors = {name: value.contiguous() for name, value in pack({k: v.cpu() for k, v in state.items()}).items()}
+    else:
+        tensors = {name: value.to("cpu", dtype).contiguous() for name, value in state.items()}
     broken = [name for name, value in tensors.items() if not value.isfinite().all()]
     if broken:
         raise UserError(f"not saved to {folder}: {listing(broken)} would not be finite as {dtype or network.dtype}")
@@ -67,20 +74,27 @@ def save_network(
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
 
 
-def _write(folder: Path, parts: Components, dtype: torch.dtype | None, store_text_encoder: bool) -> None:
+def _write(
+    folder: Path,
+    parts: Components,
+    dtype: torch.dtype | Mapping[str, torch.dtype] | None,
+    store_text_encoder: bool,
+) -> None:
     names = []
+    given = dtype if isinstance(dtype, Mapping) else dict.fromkeys((*NETWORKS, CODEC), dtype)
     for name, network in parts.networks():
-        save_network(folder / name, network, dtype)
+        save_network(folder / name, network, given.get(name))
         names.append(name)
     if parts.codec is not None:
         # a copy, because the codec is converted in place for writing and would come back rounded
-        copy.deepcopy(parts.codec).save_pretrained(folder / CODEC, dtype)
+        copy.deepcopy(parts.codec).save_pretrained(folder / CODEC, given.get(CODEC))
         names.append(CODEC)
     if parts.text_encoder is not None and store_text_encoder:
         parts.text_encoder.save_pretrained(folder / TEXT_ENCODER)
         names.append(TEXT_ENCODER)
     if parts.training_config is not None:
-        text = yaml.safe_dump(dict(parts.training_config), sort_keys=False, allow_unicode=True)
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in parts.training_config.items()}
+        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
         (folder / TRAINING_CONFIG).write_text(text, encoding="utf-8")
     text_encoder = parts.text_encoder.name if parts.text_encoder is not None else None
     Index(tuple(names), parts.schedule, text_encoder).write(folder)

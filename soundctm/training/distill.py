@@ -15,12 +15,13 @@ import torch
 from accelerate import Accelerator
 
 from audioldm.codec import AudioLDMCodec
-from soundctm.checkpoints import Components, load_network, save_checkpoint
+from soundctm.checkpoints import NETWORKS, Components, load_network, save_checkpoint
 from soundctm.config import option
 from soundctm.data.latents import LatentDataset
 from soundctm.denoisers import StudentDenoiser, TeacherDenoiser
 from soundctm.distillation import Distillation, DistillationConfig, Losses, draw
 from soundctm.ema import update_ema
+from soundctm.errors import UserError
 from soundctm.networks import StudentUNet
 from soundctm.schedule import SigmaSchedule
 from soundctm.text import TextEncoder
@@ -35,6 +36,8 @@ class DistillConfig(SourceConfig, DistillationConfig):
     """Options of `ctm_train.py distill`."""
 
     teacher: str = option("exp/teacher/teacher", "folder of the trained teacher", aliases=("teacher_model_path",))
+    export_parts: tuple[str, ...] = option(("ema", "student", "teacher"), "networks in the finished model")
+    export_int8: tuple[str, ...] = option((), "those of them stored as int8, the others are float16")
     output_dir: str = option("exp/distill", "where checkpoints, log and the finished model go")
     sigma_min: float = option(0.002, "lowest noise level")
     sigma_max: float = option(80.0, "highest noise level")
@@ -56,6 +59,12 @@ class DistillConfig(SourceConfig, DistillationConfig):
     checkpointing_steps: int = option(100, "steps between checkpoints", aliases=("save_interval",))
     keep_last: int = option(2, "checkpoints kept")
     resume_from_checkpoint: str | None = option("latest", "latest, a checkpoint folder, or none")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in (*self.export_parts, *self.export_int8):
+            if name not in NETWORKS:
+                raise UserError(f"no network {name!r} to export; they are {', '.join(NETWORKS)}")
 
     @property
     def schedule(self) -> SigmaSchedule:
@@ -129,10 +138,14 @@ def train(config: DistillConfig) -> Path:
     folder = run.output_dir / "model"
     if accelerator.is_main_process:
         codec = AudioLDMCodec.from_pretrained(config.codec)
+        networks = {"ema": target.unet, "student": student.unet, "teacher": teacher_unet}
+        chosen = {name: networks[name] for name in config.export_parts}
         whole = Components(
-            target.unet, student.unet, teacher_unet, codec, encoder, config.schedule, dataclasses.asdict(config)
-        )
-        save_checkpoint(folder, whole, dtype=torch.float16, overwrite=True)
+            **chosen, codec=codec, text_encoder=encoder, schedule=config.schedule,
+            training_config=dataclasses.asdict(config),
+        )  # fmt: skip
+        dtypes = {name: torch.int8 if name in config.export_int8 else torch.float16 for name in (*chosen, "codec")}
+        save_checkpoint(folder, whole, dtype=dtypes, overwrite=True)
     accelerator.wait_for_everyone()
     return folder
 
