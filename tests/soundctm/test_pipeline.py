@@ -1,5 +1,7 @@
 """The pipeline: clips that ignore their batch, exact repetition, refinement with the same seed, and refusals."""
 
+from pathlib import Path
+
 import pytest
 import tiny
 import torch
@@ -13,6 +15,7 @@ from soundctm.pipeline import SoundCTMPipeline
 from soundctm.seeds import clip_seed, clip_seeds
 from soundctm.text import TextEncoder
 
+ROOT = Path(__file__).parents[2]
 CAPTIONS = [
     "a dog barking",
     "rain",
@@ -132,3 +135,13 @@ def test_missing_parts_are_named(parts):
         SoundCTMPipeline(
             Components(ema=parts.ema, codec=parts.codec, text_encoder=parts.text_encoder), "teacher", "cpu"
         )
+
+
+def test_the_shipped_model_repeats_itself_alone_and_in_a_batch():
+    pipe = SoundCTMPipeline.from_pretrained(ROOT / "ckpt" / "mini", device="cpu")
+    options = {"num_inference_steps": 2, "sampler": "gamma_multistep"}
+    batch = pipe(CAPTIONS, seed=list(range(8)), **options)
+    assert (batch.audios == pipe(CAPTIONS, seed=list(range(8)), **options).audios).all()
+    for i in (0, 7):
+        close(pipe(CAPTIONS[i], seed=[i], **options).latents, batch.latents[i : i + 1], 2e-5)
+    assert batch.audios.shape == (8, 40960) and batch.sampling_rate == 16000
