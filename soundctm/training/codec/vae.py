@@ -25,6 +25,7 @@ from soundctm.errors import UserError
 from soundctm.training.checkpointing import Checkpointer
 from soundctm.training.codec.sounds import CodecSounds
 from soundctm.training.schedule import Schedule
+from soundctm.training.start import start_from
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class VAETrainingConfig:
 
     corpus: str = option("data/corpus", "folder with corpus.csv and its clips")
     output_dir: str = option("exp/vae", "where checkpoints, log and the finished codec go")
+    init: str | None = option(None, "codec folder whose VAE weights the training starts from; none is a fresh start")
     channels: tuple[int, ...] = option((32, 64, 128), "VAE channels per level; levels halve time and mel")
     layers_per_block: int = option(1, "ResNet layers per level")
     latent_channels: int = option(8, "channels of the latents")
@@ -93,6 +95,8 @@ def train(config: VAETrainingConfig) -> Path:
     torch.manual_seed(config.seed)
     vae = build_vae(config.channels, config.layers_per_block, config.latent_channels, config.norm_num_groups)
     nn.init.constant_(vae.decoder.conv_out.bias, MEAN_LOG_MEL)  # spares the first hundred steps
+    if config.init:
+        start_from(vae, AudioLDMCodec.from_pretrained(config.init).vae, config.init)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
     checkpointer = Checkpointer(output_dir, config.keep_last)
     step, spent = 0, 0.0

@@ -1,0 +1,1 @@
+"""Frozen networks that describe sound, behind one interface (`base.Extractor`)."""
