@@ -15,7 +15,7 @@ Clips = Tensor | Sequence[Tensor]  # [N, D], a row per clip, or one [P_i, D] per
 
 @dataclass(frozen=True)
 class PatchRows:
-    """All patches of a set: `rows` float64 [N, D], `owner` int64 [N] the clip of each row, `clips` how many there are."""
+    """All patches of a set: `rows` float64 [N, D], `owner` int64 [N] the clip of each row, `clips` their number."""
 
     rows: Tensor
     owner: Tensor
@@ -35,17 +35,20 @@ class PatchRows:
 def patch_rows(clips: Clips, name: str) -> PatchRows:
     """`clips` as a matrix of at least 2 rows; `name` ("reference") is for the messages of UserError."""
     if isinstance(clips, Tensor):
-        clips = list(finite_matrix(clips, name).split(1))
-    if not clips:
-        raise UserError(f"the {name} set has no clips")
-    for i, clip in enumerate(clips):
-        finite_matrix(clip, f"clip {i} of the {name} set")
-        if clip.shape[1] != clips[0].shape[1]:
-            raise UserError(f"clip {i} of the {name} set has width {clip.shape[1]}, clip 0 has {clips[0].shape[1]}")
-    owner = torch.arange(len(clips)).repeat_interleave(torch.tensor([len(clip) for clip in clips]))
-    if len(owner) < 2:
+        rows = finite_matrix(clips, f"{name} embeddings")
+        owner = torch.arange(len(rows))
+    else:
+        if not clips:
+            raise UserError(f"the {name} set has no clips")
+        parts = [finite_matrix(clip, f"clip {i} of the {name} set") for i, clip in enumerate(clips)]
+        for i, part in enumerate(parts):
+            if part.shape[1] != parts[0].shape[1]:
+                raise UserError(f"clip {i} of the {name} set has width {part.shape[1]}, clip 0 has {parts[0].shape[1]}")
+        rows = torch.cat(parts)
+        owner = torch.arange(len(parts)).repeat_interleave(torch.tensor([len(part) for part in parts]))
+    if len(rows) < 2:
         raise UserError(f"the {name} set has 1 embedding; a distance between sets needs at least 2")
-    return PatchRows(torch.cat([clip.double() for clip in clips]), owner, len(clips))
+    return PatchRows(rows, owner, len(clips))
 
 
 def two_sets(reference: Clips, generated: Clips) -> tuple[PatchRows, PatchRows]:
@@ -66,7 +69,7 @@ def finite_matrix(matrix: Tensor, name: str) -> Tensor:
 
 
 def paired_matrices(a: Tensor, b: Tensor, names: tuple[str, str]) -> tuple[Tensor, Tensor]:
-    """Both in float64, after checking that they are finite matrices of one shape; row i of one belongs to row i of b."""
+    """Both in float64, after checking that they are finite matrices of one shape; row i of a belongs to row i of b."""
     a, b = finite_matrix(a, names[0]), finite_matrix(b, names[1])
     if a.shape != b.shape:
         raise UserError(f"{names[0]} {tuple(a.shape)} and {names[1]} {tuple(b.shape)} do not pair row by row")

@@ -1,9 +1,12 @@
 """KL divergence between the class probabilities of paired clips, by the official convention.
 
-Per pair, with p of the generated and q of the reference clip, KL(reference || generated) = sum_c q_c log(q_c / (p_c +
-1e-6)). The 1e-6 stands under the generated probabilities only, so that equal clips give slightly less than 0 (by at most
-1e-6 per class). The sigmoid variant takes each class for itself and, as the official one does, leaves out the terms of
-the class's absence, (1 - q) log((1 - q) / (1 - p)); it can be negative.
+Per pair, with p of the generated and q of the reference clip,
+
+    KL(reference || generated) = sum_c q_c log(q_c / (p_c + 1e-6))
+
+The 1e-6 stands beside the generated probabilities only: equal clips give slightly less than 0, by at most
+1e-6 per class. The sigmoid variant takes each class for itself and, as the official one does, leaves out the terms of
+the class's absence, (1 - q) log((1 - q) / (1 - p)), so it can be well below 0.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from soundctm.evaluation.statistics.bootstrap import bootstrap_interval
+from soundctm.evaluation.statistics.bootstrap import mean_score
 from soundctm.evaluation.statistics.clips import paired_matrices
 from soundctm.evaluation.statistics.result import Score
 
@@ -30,24 +33,16 @@ def kl_sigmoid_pairs(reference_logits: Tensor, generated_logits: Tensor) -> Tens
     return _divergence(q.sigmoid(), p.sigmoid())
 
 
-def kl_softmax(
-    reference_logits: Tensor, generated_logits: Tensor, level: float | None = 0.95, seed: int = 0
-) -> Score:
+def kl_softmax(reference_logits: Tensor, generated_logits: Tensor, level: float | None = 0.95, seed: int = 0) -> Score:
     """Mean of `kl_softmax_pairs`."""
-    return mean_score(kl_softmax_pairs(reference_logits, generated_logits), level, seed)
+    pairs = kl_softmax_pairs(reference_logits, generated_logits)
+    return mean_score(pairs, level, seed, len(pairs))
 
 
-def kl_sigmoid(
-    reference_logits: Tensor, generated_logits: Tensor, level: float | None = 0.95, seed: int = 0
-) -> Score:
+def kl_sigmoid(reference_logits: Tensor, generated_logits: Tensor, level: float | None = 0.95, seed: int = 0) -> Score:
     """Mean of `kl_sigmoid_pairs`."""
-    return mean_score(kl_sigmoid_pairs(reference_logits, generated_logits), level, seed)
-
-
-def mean_score(pairs: Tensor, level: float | None, seed: int) -> Score:
-    """Mean of one value per pair of clips, with its bootstrap interval."""
-    low, high = (None, None) if level is None else bootstrap_interval(pairs, level, seed)
-    return Score(pairs.mean().item(), low, high, len(pairs), len(pairs))
+    pairs = kl_sigmoid_pairs(reference_logits, generated_logits)
+    return mean_score(pairs, level, seed, len(pairs))
 
 
 def _divergence(q: Tensor, p: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """FAD-infinity: the Frechet distance extrapolated to infinitely many generated clips (Chong and Forsyth 2020).
 
-The distance at N clips is about FAD-infinity + slope / N. It is measured on random subsets of the generated clips, drawn
-without replacement as in that paper (with replacement, copies would let the limit be the biased value at all clips),
-and a line through the values over 1 / N ends at the limit. The reference set stays whole (Gui et al. 2023), so the bias
-of its own size remains.
+The distance at N clips is about FAD-infinity + slope / N. It is measured on random subsets of the generated clips and a
+line fitted to the values over 1 / N, whose value at 0 is the limit. Subsets are drawn without replacement, as in that
+paper's code: with replacement the line would end at the biased value of all clips. The reference set stays whole (as in
+Gui et al. 2023), so the bias due to its own size remains.
 """
 
 from __future__ import annotations

@@ -29,11 +29,12 @@ def kernel_audio_distance(reference: Clips, generated: Clips, level: float | Non
     """KAD (Chung et al. 2025): 100 MMD^2 with k(x, y) = exp(-|x - y|^2 / (2 h^2)).
 
     The bandwidth h, in `details`, is the median distance between two embeddings of the reference set. Raises UserError
-    if that is 0. (Toolkits that take the median from few random pairs or from the other set give slightly other values.)
+    if that is 0. Tools that take the median of a few random pairs, or of the other set, give slightly other values.
+    The interval takes the bandwidth as given.
     """
     a, b = two_sets(reference, generated)
     bandwidth = median_distance(a.rows)
-    if bandwidth == 0:
+    if bandwidth <= 1e-6 * a.rows.norm(dim=1).max():  # rounding keeps equal rows a little apart
         raise UserError("most reference embeddings are equal (median distance 0), so KAD has no bandwidth")
 
     def gaussian(x: Tensor, y: Tensor) -> Tensor:

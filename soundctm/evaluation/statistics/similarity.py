@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from soundctm.errors import UserError
+from soundctm.evaluation.statistics.bootstrap import mean_score
 from soundctm.evaluation.statistics.clips import paired_matrices
-from soundctm.evaluation.statistics.divergence import mean_score
 from soundctm.evaluation.statistics.result import Score
 
 
@@ -25,9 +25,6 @@ def cosines(audio_embeddings: Tensor, text_embeddings: Tensor) -> Tensor:
     return torch.nn.functional.cosine_similarity(*pair)
 
 
-def clap_score(
-    audio_embeddings: Tensor, text_embeddings: Tensor, level: float | None = 0.95, seed: int = 0
-) -> Score:
+def clap_score(audio_embeddings: Tensor, text_embeddings: Tensor, level: float | None = 0.95, seed: int = 0) -> Score:
     """Mean cosine similarity of audio and text embeddings [N, D], row i of one describing row i of the other."""
-    score = mean_score(cosines(audio_embeddings, text_embeddings), level, seed)
-    return Score(score.value, score.low, score.high, 0, score.n_generated)
+    return mean_score(cosines(audio_embeddings, text_embeddings), level, seed)
