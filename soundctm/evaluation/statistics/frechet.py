@@ -95,10 +95,9 @@ def _without_each_clip(
 ) -> Tensor:
     """The distance without each clip of a set, [clips], to first order in the weights of its patches.
 
-    First order leaves the number of patches as it is. Leaving out long and short clips in earnest would move the bias
-    of that number, too, and take this for spread.
-
     `shared` [K] are the singular values of own.factor other.factor^T, `vectors` [R, K] its vectors on the other side.
+    First order takes the lengths of clips as given: leaving out long and short clips in earnest would change the number
+    of patches, hence the bias, and take that for spread.
     """
     n = len(patches.rows)
     centred = patches.rows - own.mean

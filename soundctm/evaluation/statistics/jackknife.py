@@ -1,15 +1,17 @@
 """Confidence intervals of statistics of whole sets by the jackknife over clips.
 
 The bootstrap draws clips with replacement, and copies of a clip narrow a set: resampled Frechet distances lie far above
-the one they resample and spread too much (measured for Gaussians in 64 dimensions, 50 clips against 50 of the same
-distribution: true standard deviation 0.104, bootstrap 0.21 and shifted by +1.1, jackknife 0.145). The jackknife never
-sees a clip twice. From the values theta_(i) that the statistic takes without clip i of a set of C clips,
+the one they resample and spread too much. For 50 against 50 clips of one Gaussian in 64 dimensions with variances 1 / k,
+the distance is 1.92 with a standard deviation of 0.104; the bootstrap put it at 0.21, shifted by 1.1, the jackknife at
+0.145. (Between different Gaussians the jackknife was within 10 %: it errs upwards where the distributions are equal.)
 
-    variance = (C - 1) / C sum_i (theta_(i) - mean theta_(.))^2       (Efron and Stein 1981; biased upwards, if at all)
+The jackknife never sees a clip twice. From the values theta_(i) of the statistic without clip i of a set of C clips,
 
-summed over the independent sets, and the interval is value -+ z sqrt(variance). It says where the same statistic of
-as many other clips would lie. It does not remove a bias that depends on the number of clips, which the Frechet
-distance and the inception score have.
+    variance = (C - 1) / C sum_i (theta_(i) - mean theta_(.))^2       (Efron and Stein 1981)
+
+summed over the independent sets; the interval is value -+ z sqrt(variance). It says where the same statistic of as many
+other clips would lie. It does not remove a bias that depends on the number of clips, which the Frechet distance and the
+inception score have.
 """
 
 from __future__ import annotations

@@ -47,6 +47,19 @@ def test_kad_is_unbiased_and_may_be_negative():
     assert (values < 0).any() and (values > 0).any()
 
 
+def test_kad_across_clips_is_unbiased_where_patches_resemble_each_other():
+    def clips(seed: int) -> list[torch.Tensor]:
+        return list(normal(seed, 8, 1, 6) + 0.3 * normal(seed + 1000, 8, 4, 6))
+
+    scores = [kernel_audio_distance(clips(i), clips(500 + i)) for i in range(150)]
+    plain = torch.tensor([score.value for score in scores])
+    across = torch.tensor([score.details["across_clips"] for score in scores])
+    assert abs(across.mean()) < 3 * across.std() / 150**0.5
+    assert plain.mean() > 10 * plain.std() / 150**0.5
+    one_patch_each = kernel_audio_distance(normal(0, 9, 4), normal(1, 7, 4))
+    assert one_patch_each.details["across_clips"] == pytest.approx(one_patch_each.value)
+
+
 def test_kad_grows_with_the_distance():
     a = normal(0, 60, 8)
     near, far = (kernel_audio_distance(a, normal(1, 60, 8) + shift) for shift in (0.3, 3.0))
@@ -90,5 +103,7 @@ def test_kid_golden():
 
 def test_kid_of_small_sets_uses_what_is_there():
     score = kernel_inception_distance(normal(0, 12, 4), normal(1, 20, 4) + 1, subsets=3)
-    assert score.details["subset_size"] == 12
+    assert (score.details["subset_size"], score.details["subsets"]) == (12, 3)
     assert score.value > 0
+    whole = kernel_inception_distance(normal(0, 12, 4), normal(1, 12, 4) + 1)
+    assert (whole.details["subsets"], whole.details["std"]) == (1, 0)
