@@ -1,9 +1,9 @@
 """Confidence intervals of statistics of whole sets by the jackknife over clips.
 
 The bootstrap draws clips with replacement, and copies of a clip narrow a set: resampled Frechet distances lie far above
-the one they resample and spread too much. For 50 against 50 clips of one Gaussian in 64 dimensions with variances 1 / k,
-the distance is 1.92 with a standard deviation of 0.104; the bootstrap put it at 0.21, shifted by 1.1, the jackknife at
-0.145. (Between different Gaussians the jackknife was within 10 %: it errs upwards where the distributions are equal.)
+the one they resample and spread too much. For 50 against 50 clips of one Gaussian, in 64 dimensions of variances 1 / k,
+the distance is 1.92 with a standard deviation of 0.104. The bootstrap made that 0.21, shifted by 1.1, the jackknife
+0.145. Between different Gaussians the jackknife was 16 % too wide at 20 clips and 5 % at 200.
 
 The jackknife never sees a clip twice. From the values theta_(i) of the statistic without clip i of a set of C clips,
 
