@@ -4,9 +4,9 @@ transformers' `ClapModel` with its own front end and tokenizer (Wu et al., 2022,
 length 1; the CLAP score of a clip is the dot product of its embedding and its caption's.
 
 Input: mono at 48 kHz, 10 s. Shorter clips are repeated a whole number of times, then zero-padded, as the models were
-trained. Longer clips are read in windows (`patches.windows`) whose embeddings are averaged and scaled to length 1 again;
-transformers' front end would crop them at random. Models with feature fusion see every window as a short clip: the front
-end would mark a random clip of a batch as long. Captions are cut at 77 tokens, as in training.
+trained. Longer clips are read in windows (`patches.windows`) whose embeddings are averaged and scaled to length 1
+again; transformers' front end would crop them at random. Models with feature fusion see every window as a short clip;
+the front end would mark a random one of a batch as long. Captions are cut at 77 tokens, as in training.
 """
 
 from __future__ import annotations
