@@ -3,7 +3,7 @@
     python -m soundctm.evaluation.reference_clips --corpus data/corpus --output_dir outputs/reference
     python ctm_inference.py --test_file data/test_captions.csv --output_dir outputs/test_clips
 
-`data/test_captions.csv` says which items: file name, caption, label and the clip of the corpus that the item is made of.
+`data/test_captions.csv` says which items: file name, caption, label and the clip of the corpus that it is made of.
 `--choose 100` writes it anew: labels in turn, and within a label its recordings in turn, so that the hundreds of
 variants of one recording weigh no more than others.
 """
