@@ -43,9 +43,15 @@ def write_folder(folder: Path, count: int, take: int = 0, change: Change | None 
 
 
 class SpectrumExtractor:
-    """An `Extractor`: log-spectra of quarter seconds in 16 bands, and as many classes. Counts the clips that it saw."""
+    """An `Extractor`: log-spectra of quarter seconds (`pooled`: their mean) in 16 bands, and as many classes.
 
-    def __init__(self, name: str = "spectrum", sampling_rate: int = 8000, weights_hash: str = "0" * 64):
+    Counts the clips that it saw, and embeds texts, too.
+    """
+
+    def __init__(
+        self, name: str = "spectrum", sampling_rate: int = 8000, weights_hash: str = "0" * 64, pooled: bool = False
+    ):
+        self.pooled = pooled
         self.name, self.sampling_rate, self.weights_hash = name, sampling_rate, weights_hash
         self.dim, self.class_names = 16, [f"class {i}" for i in range(16)]
         self.seen = 0
@@ -63,4 +69,6 @@ class SpectrumExtractor:
         frames = torch.nn.functional.pad(waveform, (0, missing)).reshape(-1, frame)
         bands = torch.fft.rfft(frames).abs()[:, 1:].reshape(len(frames), self.dim, -1).mean(2)
         embeddings = (bands + 1e-3).log()
+        if self.pooled:
+            embeddings = embeddings.mean(0, keepdim=True)
         return Features(embeddings, 2 * embeddings.mean(0))
