@@ -17,7 +17,7 @@ Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def sound(number: int, take: int = 0, seconds: float = 1.0, rate: int = RATE) -> np.ndarray:
-    """A decaying chord, chirp or burst of filtered noise, [n]: its kind and pitch by `number`, its details by `take`."""
+    """A decaying chord, chirp or burst of noise, [n]: its kind and pitch by `number`, its details by `take`."""
     rng = np.random.default_rng([number, take])
     time = np.arange(round(seconds * rate)) / rate
     pitch = 150 * 1.12 ** (number % 24) * rng.uniform(0.97, 1.03)

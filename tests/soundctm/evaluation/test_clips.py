@@ -100,15 +100,13 @@ def test_silence_is_a_clip(wav):
 
 
 def test_threads_keep_the_order_and_do_not_read_far_ahead():
-    taken = 0
-
-    def items():
-        nonlocal taken
-        for taken in range(1, 101):  # noqa: B007
-            yield taken
-
-    results = in_order(lambda number: number * number, items(), threads=2)
-    assert next(results) == 1 and taken <= 2 * AHEAD + 1
+    items = iter(range(1, 101))
+    results = in_order(lambda number: number * number, items, threads=2)
+    assert next(results) == 1
+    ahead = next(items)
+    assert ahead <= 2 * AHEAD + 2
+    results = in_order(lambda number: number * number, range(1, 101), threads=2)
+    assert next(results) == 1
     assert list(results) == [number * number for number in range(2, 101)]
     assert list(in_order(str, range(5), threads=0)) == list("01234")
 
