@@ -121,9 +121,9 @@ def test_files_without_counters_are_read(tmp_path, extractor, folder):
     assert len(state) - len(kept) == 4
     save_file(kept, file, metadata={"format": "pt"})
     without = load_extractor("clap", str(tmp_path / "new"))
-    assert torch.equal(without.embed_texts(["a dog"]), extractor.embed_texts(["a dog"]))
+    close(without.embed_texts(["a dog"]), extractor.embed_texts(["a dog"]), 1e-5)
     sound = signal(0.5, RATE)
-    assert torch.equal(without([sound])[0].embeddings, extractor([sound])[0].embeddings)
+    close(without([sound])[0].embeddings, extractor([sound])[0].embeddings, 1e-5)
     assert without.weights_hash != extractor.weights_hash
 
 
