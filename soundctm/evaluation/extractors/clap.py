@@ -27,17 +27,16 @@ from transformers.utils import logging as transformers_logging
 from soundctm.checkpoints.torch_files import listing
 from soundctm.errors import UserError
 from soundctm.evaluation.extractors.patches import PatchExtractor, windows
-from soundctm.evaluation.extractors.weights import FOLDER, is_hub_id, sha256
+from soundctm.evaluation.extractors.weights import CLAP_FOLDER, is_hub_id, sha256
 
 log = logging.getLogger(__name__)
 
-DEFAULT = FOLDER / "clap"
 RECOMMENDED = "laion/larger_clap_general"
 MOST_TOKENS = 77
 TEXT_BATCH = 64  # captions
 WEIGHTS = ("*.safetensors", "*.bin")  # the first kind that a repository has is used
 SETTINGS = ("*.json", "*.txt")
-DERIVED = ("position_ids", "relative_position_index")  # counters that older files carry; the model makes its own
+DERIVED = ("position_ids", "token_type_ids", "relative_position_index")  # counters: made by the model, in some files
 
 
 class ClapExtractor(PatchExtractor):
@@ -136,9 +135,11 @@ def weights_files(weights: str | None = None) -> list[Path]:
 
 def _check(report: dict, folder: Path) -> None:
     """Raises UserError when keys are missing (transformers would fill in random numbers), extra or misshapen."""
-    extra = [key for key in report["unexpected_keys"] if not key.endswith(DERIVED)]
+    missing, extra = (
+        [key for key in report[kind] if not key.endswith(DERIVED)] for kind in ("missing_keys", "unexpected_keys")
+    )
     misshapen = [key for key, *_ in report["mismatched_keys"]]
-    kinds = {"missing": report["missing_keys"], "not expected": extra, "of another shape": misshapen}
+    kinds = {"missing": missing, "not expected": extra, "of another shape": misshapen}
     faults = [
         f"{len(keys)} {'key' if len(keys) == 1 else 'keys'} {what} ({listing(sorted(keys))})"
         for what, keys in kinds.items()
@@ -164,7 +165,7 @@ def _quiet() -> Iterator[None]:
 
 def _folder(weights: str | None) -> Path:
     """The folder that `weights` names, fetched if it is a hub id. Raises UserError."""
-    path = DEFAULT if weights is None else Path(weights)
+    path = CLAP_FOLDER if weights is None else Path(weights)
     if path.is_dir():
         return path
     if weights is None or path.exists() or not is_hub_id(weights) or weights.count("/") != 1:
@@ -184,7 +185,7 @@ def _folder(weights: str | None) -> Path:
 
 def _advice(fault: str) -> str:
     return (
-        f"{fault}: fetch the files of {RECOMMENDED} (a hub id of transformers) into {DEFAULT}, "
+        f"{fault}: fetch the files of {RECOMMENDED} (a hub id of transformers) into {CLAP_FOLDER}, "
         "or name a folder or hub id with --weights clap=PATH"
     )
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -21,14 +22,13 @@ from soundctm.checkpoints.assign import build
 from soundctm.checkpoints.torch_files import StateDict
 from soundctm.evaluation.extractors.audioset import class_names
 from soundctm.evaluation.extractors.patches import PatchExtractor, pad_to
-from soundctm.evaluation.extractors.weights import Published, read_weights, sha256
+from soundctm.evaluation.extractors.weights import PANNS, PANNS16, Published, read_weights, sha256
 
 N_MELS = 64
 FEWEST_HOPS = 32  # five halvings leave one frame
 AMIN = 1e-10
 CHANNELS = (64, 128, 256, 512, 1024, 2048)
 TRAINED_WITH = "spectrogram_extractor.stft."  # the STFT written as convolutions; torch.stft computes the same
-RELEASE = "record 3987831 of Zenodo, PANNs"
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Release:
 
 
 RELEASES = {
-    "panns": Release(Published("panns", "Cnn14_mAP=0.431.pth", RELEASE), 32_000, 1024, 320),
-    "panns16": Release(Published("panns16", "Cnn14_16k_mAP=0.438.pth", RELEASE), 16_000, 512, 160),
+    "panns": Release(PANNS, 32_000, 1024, 320),
+    "panns16": Release(PANNS16, 16_000, 512, 160),
 }
 
 
@@ -124,7 +124,7 @@ UNREAD = [
 ]
 
 
-def read_cnn14(path) -> StateDict:
+def read_cnn14(path: Path) -> StateDict:
     """The weights in a published file, whose other entries may hold NumPy objects. Raises UserError."""
     with torch.serialization.safe_globals(UNREAD):
         state = read_weights(path, under="model")

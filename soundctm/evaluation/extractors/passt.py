@@ -20,7 +20,7 @@ from soundctm.checkpoints.assign import build
 from soundctm.checkpoints.torch_files import StateDict
 from soundctm.evaluation.extractors.audioset import class_names
 from soundctm.evaluation.extractors.patches import PatchExtractor, pad_to, windows
-from soundctm.evaluation.extractors.weights import Published, read_weights, sha256
+from soundctm.evaluation.extractors.weights import PASST, read_weights, sha256
 
 SAMPLING_RATE = 32_000  # Hz
 INPUT = 320_000  # samples: 10 s
@@ -29,9 +29,6 @@ N_MELS, FMIN, FMAX = 128, 0.0, 15_000.0  # bands, Hz
 PREEMPHASIS, LOG_OFFSET = 0.97, 1e-5
 PATCH, STRIDE = 16, 10  # mel bands and frames
 GRID = (12, 99)  # patches over frequency and time
-PUBLISHED = Published(
-    "passt", "passt-s-f128-p16-s10-ap.476-swa.pt", "release v0.0.1-audioset of kkoutini/PaSST on GitHub"
-)
 NAMES = {  # ours from the published, within a key
     "patch_embed.proj.": "patch_embed.",
     ".attn.qkv.": ".self_attn.in_proj_",
@@ -102,7 +99,7 @@ def load_passt(weights: str | None = None, device: str | torch.device = "cpu", *
 
     Raises UserError when they are absent or do not fit.
     """
-    path = PUBLISHED.locate(weights)
+    path = PASST.locate(weights)
     net = build(lambda: PaSST(**size), rename(read_weights(path)), str(path), torch.float32).to(device)
     return PatchExtractor(
         name="passt",

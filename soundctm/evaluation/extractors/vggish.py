@@ -18,7 +18,7 @@ from torchaudio.compliance.kaldi import get_mel_banks
 
 from soundctm.checkpoints.assign import build
 from soundctm.evaluation.extractors.patches import PatchExtractor, pad_to
-from soundctm.evaluation.extractors.weights import Published, read_weights, sha256
+from soundctm.evaluation.extractors.weights import VGGISH, read_weights, sha256
 
 SAMPLING_RATE = 16_000  # Hz
 WINDOW, HOP, N_FFT = 400, 160, 512  # samples
@@ -26,7 +26,6 @@ PATCH = 96  # frames
 ONE_PATCH = (PATCH - 1) * HOP + WINDOW  # samples
 N_MELS, FMIN, FMAX = 64, 125.0, 7500.0  # bands, Hz
 LOG_OFFSET = 0.01
-PUBLISHED = Published("vggish", "vggish-10086976.pth", "release v0.1 of harritaylor/torchvggish on GitHub")
 
 
 class VGGish(nn.Module):
@@ -69,7 +68,7 @@ def load_vggish(weights: str | None = None, device: str | torch.device = "cpu", 
 
     Raises UserError when they are absent or do not fit.
     """
-    path = PUBLISHED.locate(weights)
+    path = VGGISH.locate(weights)
     net = build(lambda: VGGish(**size), read_weights(path), str(path), torch.float32).to(device)
     return PatchExtractor(
         name="vggish",

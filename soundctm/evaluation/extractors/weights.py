@@ -15,12 +15,12 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-
-from soundctm.checkpoints.torch_files import StateDict, read_state_dict
 from soundctm.errors import UserError
+
+if TYPE_CHECKING:  # importing it takes seconds, and a help text needs no more than the names below
+    from soundctm.checkpoints.torch_files import StateDict
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,14 @@ class Published:
         )
 
 
+PANNS_RELEASE = "record 3987831 of Zenodo, PANNs"
+VGGISH = Published("vggish", "vggish-10086976.pth", "release v0.1 of harritaylor/torchvggish on GitHub")
+PASST = Published("passt", "passt-s-f128-p16-s10-ap.476-swa.pt", "release v0.0.1-audioset of kkoutini/PaSST on GitHub")
+PANNS = Published("panns", "Cnn14_mAP=0.431.pth", PANNS_RELEASE)
+PANNS16 = Published("panns16", "Cnn14_16k_mAP=0.438.pth", PANNS_RELEASE)
+CLAP_FOLDER = FOLDER / "clap"  # a folder in transformers' layout
+
+
 def is_hub_id(name: str) -> bool:
     """Whether a name that is no existing path reads as owner/name or owner/name/file."""
     parts = name.split("/")
@@ -80,7 +88,12 @@ def is_hub_id(name: str) -> bool:
 
 
 def read_weights(path: Path, under: str | None = None) -> StateDict:
-    """Tensors by name of a safetensors or torch file, those `under` a key of it if given. Raises UserError."""
+    """Tensors by name of a safetensors file, or of a torch file, there `under` a key if given. Raises UserError."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from soundctm.checkpoints.torch_files import read_state_dict
+
     if path.suffix != ".safetensors":
         return read_state_dict(path, under)
     try:
