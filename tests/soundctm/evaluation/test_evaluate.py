@@ -179,6 +179,7 @@ def test_class_accuracy_is_a_metric(folders, monkeypatch):
         ({"extractors": ("vgg",)}, "no extractor 'vgg'"),
         ({"metrics": ("clap",)}, "give --captions"),
         ({"captions": "x.csv"}, "--captions is for the metric clap"),
+        ({"output": "report.yaml"}, "output is report.yaml; the report is JSON lines"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"num_workers": -1}, "num_workers is -1"),
         ({"device": "abacus"}, "abacus"),
