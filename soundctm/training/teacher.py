@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
+from soundctm.checkpoints import load_network
 from soundctm.config import option
 from soundctm.data.latents import LatentDataset
 from soundctm.denoisers import TeacherDenoiser
@@ -25,6 +26,7 @@ from soundctm.training.batches import Batch, LatentBatches
 from soundctm.training.run import Run, every, generator
 from soundctm.training.schedule import Schedule
 from soundctm.training.source import SourceConfig, open_latents
+from soundctm.training.start import start_from
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class TeacherConfig(SourceConfig):
 
     unet_model_config: str = option("configs/mini/unet.json", "UNet configuration in diffusers' form")
     output_dir: str = option("exp/teacher", "where checkpoints, log and the finished teacher go")
+    init: str | None = option(None, "teacher folder whose weights the training starts from; none is a fresh start")
     sigma_min: float = option(0.002, "lowest noise level")
     sigma_max: float = option(80.0, "highest noise level")
     rho: float = option(7.0, "warp of the noise grid")
@@ -93,6 +96,8 @@ def train(config: TeacherConfig) -> Path:
     unet = TeacherUNet.from_config(
         {**TeacherUNet.load_config(config.unet_model_config), "cross_attention_dim": encoder.dim}
     )
+    if config.init:
+        start_from(unet, load_network(Path(config.init), "teacher"), config.init)
     objective = TeacherObjective(TeacherDenoiser(unet, config.schedule)).to(accelerator.device)
     average = copy.deepcopy(objective).requires_grad_(False)
     optimizer = torch.optim.AdamW(
