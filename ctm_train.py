@@ -1,4 +1,4 @@
-"""Train the parts of SoundCTM: `vae` or `patches`, `vocoder`, `teacher`, and `distill`, which is meant when none is named.
+"""Train the parts of SoundCTM: `vae` or `patches`, `vocoder`, `teacher`, and `distill`, meant when none is named.
 
     python ctm_train.py teacher --config configs/mini/teacher.yaml
     accelerate launch ctm_train.py --config configs/mini/distill.yaml --output_dir exp/distill
