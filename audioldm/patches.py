@@ -46,7 +46,7 @@ class PatchVAE(ModelMixin, ConfigMixin):
         variances, vectors = torch.linalg.eigh(torch.cov(patches.T))  # rising
         vectors = vectors.flip(1)[:, :channels].T
         # An eigenvector's sign is arbitrary: the first component shall rise with the level.
-        vectors = vectors * vectors.sum(1, keepdim=True).sign().where(vectors.sum(1, keepdim=True) != 0, 1.0)
+        vectors = torch.where(vectors.sum(1, keepdim=True) < 0, -vectors, vectors)
         gains = variances.flip(0)[:channels].clamp_min(1e-12).sqrt().pow(whitening)[:, None]
         self.analysis.weight.copy_((vectors / gains).reshape(channels, 1, size, size))
         self.analysis.bias.copy_(-(vectors / gains) @ mean)

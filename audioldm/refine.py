@@ -31,15 +31,14 @@ def refine(waveform: Tensor, log_mel: Tensor, mel: LogMel, iterations: int, mome
     waveform, before = waveform.float(), None
     for _ in range(iterations):
         spectrum = torch.stft(waveform, config.n_fft, config.hop_length, window=window, return_complex=True)
-        spectrum = spectrum[..., :frames]
         ahead = spectrum if before is None else spectrum + momentum * (spectrum - before)
         before = spectrum
         magnitude = spectrum.abs().clamp_min(1e-7)
         present = (magnitude.transpose(1, 2) @ basis).clamp_min(config.clamp).log()
-        change = (target - present).clamp(-MAX_STEP, MAX_STEP) @ shares
+        change = (target - present[:, :frames]).clamp(-MAX_STEP, MAX_STEP) @ shares
+        # The STFT has a frame more than the mel: the one after the end, which changes as the last one does.
+        change = torch.cat((change, change[:, -1:]), dim=1)
         scaled = magnitude * change.transpose(1, 2).exp()
         corrected = ahead * (scaled / ahead.abs().clamp_min(1e-9))
-        # The codec cuts the frame after the end; the inverse needs one.
-        corrected = torch.cat((corrected, corrected[..., -1:]), dim=-1)
         waveform = torch.istft(corrected, config.n_fft, config.hop_length, window=window, length=samples)
     return waveform
