@@ -108,7 +108,10 @@ class AudioLDMCodec(nn.Module):
 
     @torch.no_grad()
     def mel_to_waveform(self, mel: Tensor) -> Tensor:
-        """Waveforms [B, T * hop_length], float32 in [-1, 1], of log-mels [B, 1, T, mels]."""
+        """Waveforms [B, T * hop_length], float32 in [-1, 1], of log-mels [B, 1, T, mels].
+
+        A mel may ask for more than full scale (strong guidance does); such a clip is turned down, never cut off.
+        """
         if self.vocoder is None:
             raise CodecError("this codec has no vocoder yet; train one with `ctm_train.py vocoder`")
         samples = mel.shape[2] * self.mel.config.hop_length
@@ -116,7 +119,8 @@ class AudioLDMCodec(nn.Module):
         waveform = self.vocoder(mel[:, 0].to(self.dtype))[:, :samples]
         if self.refinements:
             waveform = refine(waveform, mel, self.mel, self.refinements)
-        return waveform.float().clamp(-1.0, 1.0)
+        waveform = waveform.float()
+        return waveform / waveform.abs().amax(dim=1, keepdim=True).clamp_min(1.0)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Waveforms [B, samples], float32 in [-1, 1], of latents [B, C, T/4, mels/4]; samples = T * hop_length."""
