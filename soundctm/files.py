@@ -1,0 +1,25 @@
+"""Writing a whole file or none of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from soundctm.errors import UserError
+
+
+def write_whole(path: str | os.PathLike, content: str | bytes) -> None:
+    """Write `content` (text as UTF-8) under a temporary name, then rename it to `path`, whose folder is made.
+
+    Raises UserError when the place cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
