@@ -17,6 +17,7 @@ from torch import Tensor
 
 from audioldm import AudioLDMCodec, LogMel
 from soundctm.errors import UserError
+from soundctm.evaluation.statistics.frechet import frechet_distance
 from soundctm.training.codec.sounds import CodecSounds
 from soundctm.training.codec.spectral import SpectralDistance
 
@@ -34,17 +35,6 @@ def griffin_lim(mel: LogMel, log_mel: Tensor, iterations: int = 32) -> Tensor:
     )
     magnitude = estimate.transpose(1, 2)
     return transform(torch.cat((magnitude, magnitude[..., -1:]), dim=-1))
-
-
-def frechet(a: Tensor, b: Tensor) -> float:
-    """Frechet distance between Gaussians fitted to the rows of a and b, in float64."""
-    a, b = a.double(), b.double()
-    cov_a, cov_b = torch.cov(a.T), torch.cov(b.T)
-    # tr (A B)^(1/2) is the sum of the singular values of A^(1/2) B^(1/2); X^T X = A gives the same from the data.
-    xa = (a - a.mean(0)) / (len(a) - 1) ** 0.5
-    xb = (b - b.mean(0)) / (len(b) - 1) ** 0.5
-    cross = torch.linalg.svdvals(xa @ xb.T).sum()
-    return ((a.mean(0) - b.mean(0)).square().sum() + cov_a.trace() + cov_b.trace() - 2 * cross).item()
 
 
 def embeddings(waveforms: Tensor) -> Tensor | None:
@@ -85,12 +75,13 @@ def main() -> None:
     print(f"{'':26s} mel L1   STFT distance   FAD-YAMNet", flush=True)
     for name, (resynthesise, mel) in ways.items():
         waveforms = torch.cat([resynthesise(rows) for rows in mel.split(16)])
-        fad = f"{frechet(real, embeddings(waveforms)):.2f}" if real is not None else "-"
+        fad = f"{frechet_distance(real, embeddings(waveforms), level=None).value:.2f}" if real is not None else "-"
         row = f"{distance.codec_mel(waveforms, clips):.4f}   {distance.stft(waveforms, clips):.4f}"
         print(f"{name:26s} {row}          {fad}", flush=True)
     if real is not None:
         half = torch.arange(len(real)) % 2 == 0
-        print(f"{'two halves of the patches':26s} {'':25s} {frechet(real[half], real[~half]):.2f}")
+        halves = frechet_distance(real[half], real[~half], level=None)
+        print(f"{'two halves of the patches':26s} {'':25s} {halves.value:.2f}")
     if codec.vocoder is not None:
         times = []
         for _ in range(7):
