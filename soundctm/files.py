@@ -22,4 +22,5 @@ def write_whole(path: str | os.PathLike, content: str | bytes) -> None:
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.exists():
+            temporary.unlink()

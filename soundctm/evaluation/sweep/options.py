@@ -35,7 +35,7 @@ class SweepOptions:
     samplers: tuple[str, ...] = option(("deterministic", "gamma_multistep", "cm_multistep"), "of the student")
     omega: tuple[float, ...] = option((2.0, 3.5, 5.0), "guidance of the student's trajectory")
     nu: tuple[float, ...] = option((1.0, 1.5), "second guidance of the student")
-    teacher_steps: tuple[int, ...] = option((10, 20, 40), "Heun levels of the teacher; none leaves it out")
+    teacher_steps: tuple[int, ...] = option((10, 20, 40), 'Heun levels of the teacher; "" leaves it out')
     teacher_omega: tuple[float, ...] = option((2.0, 3.5, 5.0), "guidance scale of the teacher")
     full_grid: bool = option(False, "every combination, instead of one thing at a time")
 
@@ -71,33 +71,45 @@ class SweepOptions:
         return InferenceOptions(test_file=self.captions, **{name: getattr(self, name) for name in names})
 
 
+def base(options: SweepOptions) -> Setting:
+    """The student around which things are varied: what `ctm_inference.py` does by default, or the first value of a list
+    that lacks it."""
+    values = _default(options.samplers, "sampler"), _default(options.steps, "num_steps")
+    guidance = _default(options.omega, "omega"), _default(options.nu, "nu")
+    return Setting.student(options.weights, *values, *guidance, gamma=options.gamma)
+
+
+def teacher_base(options: SweepOptions) -> Setting | None:
+    """The teacher with the fewest levels and the default guidance scale; None without `teacher_steps`."""
+    if not options.teacher_steps:
+        return None
+    return Setting.teacher(min(options.teacher_steps), _default(options.teacher_omega, "omega"))
+
+
 def plan(options: SweepOptions) -> list[Setting]:
     """The settings of a sweep, students first, each once.
 
-    Around a base (what `ctm_inference.py` does by default, or the first value of a list that lacks it) one thing is
-    varied at a time: the steps, with every sampler; omega; nu; of the teacher the levels, and omega at the fewest of
-    them. `full_grid` takes the product instead.
+    Around `base` one thing is varied at a time: the steps, with every sampler; omega; nu. Around `teacher_base`, the
+    levels and omega. `full_grid` takes the products instead.
     """
+    student, teacher = base(options), teacher_base(options)
     if options.full_grid:
         students = itertools.product(options.samplers, options.steps, options.omega, options.nu)
         teachers = itertools.product(options.teacher_steps, options.teacher_omega)
     else:
-        steps, sampler = _base(options.steps, "num_steps"), _base(options.samplers, "sampler")
-        omega, nu = _base(options.omega, "omega"), _base(options.nu, "nu")
         students = [
-            *((kind, count, omega, nu) for kind in options.samplers for count in options.steps),
-            *((sampler, steps, value, nu) for value in options.omega),
-            *((sampler, steps, omega, value) for value in options.nu),
+            *itertools.product(options.samplers, options.steps, [student.omega], [student.nu]),
+            *itertools.product([student.sampler], [student.steps], options.omega, [student.nu]),
+            *itertools.product([student.sampler], [student.steps], [student.omega], options.nu),
         ]
-        scale = _base(options.teacher_omega, "omega") if options.teacher_steps else None
-        teachers = [
-            *((levels, scale) for levels in options.teacher_steps),
-            *((min(options.teacher_steps, default=0), value) for value in options.teacher_omega if scale is not None),
-        ]
+        teachers = [] if teacher is None else [
+            *itertools.product(options.teacher_steps, [teacher.omega]),
+            *itertools.product([teacher.steps], options.teacher_omega),
+        ]  # fmt: skip
     settings = [Setting.student(options.weights, *values, gamma=options.gamma) for values in students]
     settings += [Setting.teacher(*values) for values in teachers]
     return list(dict.fromkeys(settings))
 
 
-def _base(values: Sequence[T], name: str) -> T:
+def _default(values: Sequence[T], name: str) -> T:
     return DEFAULTS[name] if DEFAULTS[name] in values else values[0]
