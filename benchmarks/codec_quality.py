@@ -39,10 +39,10 @@ def griffin_lim(mel: LogMel, log_mel: Tensor, iterations: int = 32) -> Tensor:
 
 def embeddings(waveforms: Tensor) -> Tensor | None:
     """YAMNet embeddings of all patches, [N, 1024], or None without the packages."""
-    from soundctm.evaluation.yamnet import YAMNet
+    from soundctm.evaluation.extractors.yamnet import load_yamnet
 
     try:
-        network = YAMNet.from_package()
+        network = load_yamnet()
     except UserError:
         return None
     return torch.cat([network(rows)[0].flatten(0, 1) for rows in waveforms.split(16)])

@@ -22,15 +22,20 @@ StateDict = dict[str, torch.Tensor]
 PARALLEL_PREFIX = "module."  # put before every key by DistributedDataParallel
 
 
-def read_state_dict(path: str | os.PathLike) -> StateDict:
+def read_state_dict(path: str | os.PathLike, under: str | None = None) -> StateDict:
     """The tensors of a torch file by name, mapped from disk where the file allows it; `module.` prefixes are removed.
 
-    Raises UserError for a file that is absent, no checkpoint, a pickle that asks for code, or no flat state dict.
+    `under` is the key of the state dict in files that hold more than one. Raises UserError for a file that is absent,
+    no checkpoint, a pickle that asks for code, or no flat state dict.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no checkpoint file at {path}")
     state = _load(path)
+    if under is not None:
+        if not isinstance(state, Mapping) or under not in state:
+            raise UserError(f"{path} has no entry {under!r}, under which its weights should be")
+        state = state[under]
     if not isinstance(state, Mapping) or not state:
         raise UserError(f"{path} holds a {type(state).__name__}; a checkpoint holds tensors by name")
     wrong = [str(key) for key, value in state.items() if not isinstance(key, str) or not torch.is_tensor(value)]

@@ -38,7 +38,7 @@ from soundctm.data.corpus import DATA_FOLDER, CorpusRow, load_corpus, present_ro
 from soundctm.errors import UserError
 from soundctm.evaluation.classes import CLASSES, NAMES, group_folds, rows_by_class
 from soundctm.evaluation.classifier import LinearClassifier, clip_features, per_class_accuracy
-from soundctm.evaluation.yamnet import YAMNet, load_yamnet
+from soundctm.evaluation.extractors.yamnet import YAMNet, load_yamnet
 
 ITEMS_PER_CLASS = 60  # composed for fitting
 ITEMS_PER_FOLD = 20  # the same in cross-validation, per class and fold

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from soundctm.evaluation.yamnet import YAMNet
+from soundctm.evaluation.extractors.yamnet import YAMNet
 
 WEIGHT_DECAY = 3e-4  # cross-validation over recordings is flat from 1e-4 to 1e-3; more does not fit known recordings
 STEPS = 60  # of L-BFGS

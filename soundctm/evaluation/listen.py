@@ -22,7 +22,7 @@ from soundctm.evaluation.command import run_command
 from soundctm.evaluation.generation import ClipMaker, Generated, Setting
 from soundctm.evaluation.pages import document
 from soundctm.evaluation.pages.pictures import spectrogram_sheet, thumbnail
-from soundctm.evaluation.pages.sounds import Sound, file_rate, read_sound
+from soundctm.evaluation.pages.sounds import NamedSound, file_rate, read_sound
 from soundctm.files import write_whole
 from soundctm.inference.model import checkpoint_name
 from soundctm.inference.options import DTYPES, InferenceOptions
@@ -119,7 +119,7 @@ def _student(options: ListenOptions, steps: int) -> Setting:
     return Setting.student("ema", "deterministic", steps, options.omega, nu=1.0, gamma=0.0)
 
 
-def _sound(made: Generated, name: str, title: str) -> Sound:
+def _sound(made: Generated, name: str, title: str) -> NamedSound:
     path = made.folder / f"{name}.wav"
     return read_sound(path, file_rate(path), title)
 

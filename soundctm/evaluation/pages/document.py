@@ -11,7 +11,7 @@ import html
 import os
 from collections.abc import Iterable, Sequence
 
-from soundctm.evaluation.pages.sounds import Sound, opus_bytes
+from soundctm.evaluation.pages.sounds import NamedSound, opus_bytes
 from soundctm.files import write_whole
 
 POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
@@ -75,7 +75,7 @@ def picture(png: bytes, text: str, width: int | None = None) -> Html:
     return Html(f'<img src="{_data_uri("image/png", png)}" alt="{html.escape(text)}"{size}>')
 
 
-def player(sound: Sound) -> Html:
+def player(sound: NamedSound) -> Html:
     """An embedded player of `sound`, as Ogg Opus."""
     source = _data_uri("audio/ogg", opus_bytes(sound))
     return Html(f'<audio controls preload="none" title="{html.escape(sound.name)}" src="{source}"></audio>')

@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from soundctm.evaluation.pages.sounds import Sound
+from soundctm.evaluation.pages.sounds import NamedSound
 from soundctm.inference.spectrogram import (
     COLOURS,
     RANGE_DB,
@@ -27,7 +27,7 @@ LEFT, RIGHT, ABOVE, BETWEEN, BELOW, HEAD = 0.6, 0.2, 0.25, 0.35, 0.5, 0.4  # inc
 THUMBNAIL_WIDTH, THUMBNAIL_HEIGHT, THUMBNAIL_LEVELS = 192, 64, 32  # pixels, pixels, colours
 
 
-def spectrogram_sheet(rows: Sequence[Sequence[Sound | None]], columns: Sequence[str]) -> bytes:
+def spectrogram_sheet(rows: Sequence[Sequence[NamedSound | None]], columns: Sequence[str]) -> bytes:
     """A PNG with one row of spectrograms per row of sounds, side by side below the titles `columns`.
 
     All share the time axis (the longest sound) and the colours (dB below the loudest point of the whole sheet), so that
@@ -66,7 +66,7 @@ def spectrogram_sheet(rows: Sequence[Sequence[Sound | None]], columns: Sequence[
     return _fewer_colours(png_bytes(figure))
 
 
-def thumbnail(sound: Sound) -> bytes:
+def thumbnail(sound: NamedSound) -> bytes:
     """A spectrogram without axes as a PNG of a few kilobytes: THUMBNAIL_WIDTH x THUMBNAIL_HEIGHT, few colours."""
     levels = mel_db(sound.audio, sound.sampling_rate)[::-1]  # low frequencies below
     steps = np.rint((levels / RANGE_DB + 1.0) * 255.0).astype(np.uint8)

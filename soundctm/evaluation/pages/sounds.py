@@ -22,7 +22,7 @@ OPUS_MOST_KBPS, OPUS_LEAST_KBPS = 256, 6
 
 
 @dataclasses.dataclass(frozen=True)
-class Sound:
+class NamedSound:
     """A clip and what to call it: `audio` float32 [samples] in [-1, 1] at `sampling_rate` Hz."""
 
     name: str
@@ -34,13 +34,13 @@ class Sound:
         return len(self.audio) / self.sampling_rate
 
 
-def read_sound(path: str | os.PathLike, sampling_rate: int, name: str | None = None) -> Sound:
-    """The first MAX_SECONDS of a file, resampled, as mono (channels averaged), called `name` or after the file.
+def read_sound(path: str | os.PathLike, sampling_rate: int, name: str | None = None) -> NamedSound:
+    """The first MAX_SECONDS of a file's first channel (as in the metrics), resampled, called `name` or after the file.
 
     Raises UserError as `soundctm.data.audio.read_audio`.
     """
-    mono = read_audio(path, sampling_rate).mean(0)[: round(MAX_SECONDS * sampling_rate)]
-    return Sound(Path(path).name if name is None else name, mono.numpy(), sampling_rate)
+    mono = read_audio(path, sampling_rate)[0, : round(MAX_SECONDS * sampling_rate)]
+    return NamedSound(Path(path).name if name is None else name, mono.numpy(), sampling_rate)
 
 
 def file_rate(path: str | os.PathLike) -> int:
@@ -51,7 +51,7 @@ def file_rate(path: str | os.PathLike) -> int:
         raise UserError(f"{path} cannot be read as a sound file: {error}") from error
 
 
-def opus_bytes(sound: Sound) -> bytes:
+def opus_bytes(sound: NamedSound) -> bytes:
     """The sound as an Ogg Opus file, resampled to the next rate that Opus knows if it has another."""
     rate = next((known for known in OPUS_RATES if known >= sound.sampling_rate), OPUS_RATES[-1])
     audio = resample(torch.from_numpy(np.ascontiguousarray(sound.audio)), sound.sampling_rate, rate).numpy()

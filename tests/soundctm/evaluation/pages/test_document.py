@@ -9,13 +9,15 @@ from hypothesis import strategies as st
 from soundctm.errors import UserError
 from soundctm.evaluation.pages import document
 from soundctm.evaluation.pages.pictures import thumbnail
-from soundctm.evaluation.pages.sounds import Sound
+from soundctm.evaluation.pages.sounds import NamedSound
 
 HOSTILE = '<script>alert("1")</script> & "><img src=x onerror=alert(1)>'
 
 
 def sine(rate, seconds=0.5, hertz=440.0, name="a.wav"):
-    return Sound(name, (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(rate * seconds)) / rate)).astype("f4"), rate)
+    return NamedSound(
+        name, (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(rate * seconds)) / rate)).astype("f4"), rate
+    )
 
 
 def test_a_page_holds_its_sounds_and_pictures():

