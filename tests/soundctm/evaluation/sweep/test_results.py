@@ -52,12 +52,9 @@ def test_the_table_begins_with_real_clips_and_ends_with_remarks():
 
 
 def test_every_sampler_starts_at_the_one_jump_that_they_share():
-    results = [
-        result(setting, 10.0, 1.0)
-        for setting in (student("cm_multistep", 4), ONE, student("deterministic", 2),
-                        student("deterministic", 2, 5.0),
-                        student("deterministic", 2, nu=1.5), TEACHER, Setting.teacher(10, 3.5), Setting.teacher(10, 2.0))
-    ]  # fmt: skip
+    settings = [student("cm_multistep", 4), ONE, student("deterministic", 2), student("deterministic", 2, 5.0)]
+    settings += [student("deterministic", 2, nu=1.5), TEACHER, Setting.teacher(10, 3.5), Setting.teacher(10, 2.0)]
+    results = [result(setting, 10.0, 1.0) for setting in settings]
     drawn = {
         name: [r.generated.setting.steps for r in members] for name, members in lines(results, ONE, TEACHER).items()
     }
