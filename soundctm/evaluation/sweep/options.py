@@ -27,6 +27,9 @@ class SweepOptions:
     reference_dir: str | None = option(None, "folder of real clips; KL pairs them with generated ones by name")
     corpus: str | None = option(None, "built corpus; class accuracy is measured if it is given")
     prompts: str | None = option(None, "CSV file_name,caption,label for class accuracy, if not the captions")
+    metrics: tuple[str, ...] = option(
+        ("fad", "kl", "is"), "as of numerical_evaluation.py; the plot shows the first of them"
+    )
     extractor: str = option("yamnet", "network whose features are compared")
     output_dir: str = option("outputs/sweep", "one folder of clips per setting, and the results")
 

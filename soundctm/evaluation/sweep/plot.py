@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from soundctm.evaluation.generation import Setting
 from soundctm.evaluation.statistics.result import Score
-from soundctm.evaluation.sweep.results import Result
+from soundctm.evaluation.sweep.results import Measured
 from soundctm.inference.spectrogram import new_figure, png_bytes
 
 MARKERS = "osD^v"
 
 
-def lines(results: Sequence[Result], base: Setting, teacher_base: Setting | None) -> dict[str, list[Result]]:
+def lines(results: Sequence[Measured], base: Setting, teacher_base: Setting | None) -> dict[str, list[Measured]]:
     """The results on each line of the plot, by increasing steps: one line per sampler and one for the teacher.
 
     A line holds the guidance of its base; the single jump, which is the same for all samplers, begins each of them.
@@ -31,7 +31,7 @@ def lines(results: Sequence[Result], base: Setting, teacher_base: Setting | None
 
 
 def quality_plot(
-    results: Sequence[Result], metric: str, base: Setting, teacher_base: Setting | None, floor: Score | None
+    results: Sequence[Measured], metric: str, base: Setting, teacher_base: Setting | None, floor: Score | None
 ) -> bytes:
     """A PNG: `metric` with its intervals over seconds per clip (logarithmic), steps written beside the points.
 
@@ -64,11 +64,11 @@ def quality_plot(
     return png_bytes(figure)
 
 
-def _steps(result: Result) -> int:
+def _steps(result: Measured) -> int:
     return result.generated.setting.steps
 
 
-def _errors(members: Sequence[Result], metric: str) -> list[list[float]]:
+def _errors(members: Sequence[Measured], metric: str) -> list[list[float]]:
     """[below, above] each value, 0 where no interval is known."""
     scores = [r.scores[metric] for r in members]
     below = [max(0.0, s.value - s.low) if s.low is not None else 0.0 for s in scores]

@@ -14,7 +14,7 @@ SETTING_COLUMNS = ("setting", "weights", "sampler", "steps", "omega", "nu", "gam
 
 
 @dataclass(frozen=True)
-class Result:
+class Measured:
     """The clips of one setting and their scores by metric, as in the report; `accuracies` are shares, by their name."""
 
     generated: Generated
@@ -28,7 +28,7 @@ class Result:
         return [s.name, s.weights, s.sampler, str(s.steps), f"{s.omega:g}", nu, gamma, str(s.network_calls)]
 
 
-def csv_text(results: Sequence[Result]) -> str:
+def csv_text(results: Sequence[Measured]) -> str:
     """One line per setting; every score has its interval in two more columns, NAME_low and NAME_high."""
     metrics, accuracies = _names(r.scores for r in results), _names(r.accuracies for r in results)
     intervals = [column for name in metrics for column in (name, f"{name}_low", f"{name}_high")]
@@ -47,7 +47,7 @@ def csv_text(results: Sequence[Result]) -> str:
 
 
 def markdown(
-    results: Sequence[Result], remarks: Sequence[str], real: Mapping[str, Score], real_accuracies: Mapping[str, float]
+    results: Sequence[Measured], remarks: Sequence[str], real: Mapping[str, Score], real_accuracies: Mapping[str, float]
 ) -> str:
     """A table for people: one line per setting, above them one for real clips (the noise floor), then the remarks.
 

@@ -10,14 +10,14 @@ from PIL import Image
 from soundctm.evaluation.generation import Generated, Setting
 from soundctm.evaluation.statistics.result import Score
 from soundctm.evaluation.sweep.plot import lines, quality_plot
-from soundctm.evaluation.sweep.results import Result, csv_text, markdown
+from soundctm.evaluation.sweep.results import Measured, csv_text, markdown
 
 ONE = Setting.student("ema", "deterministic", 1, 3.5, 1.0, 0.5)
 TEACHER = Setting.teacher(40, 3.5)
 
 
 def result(setting, fad, seconds, **more):
-    return Result(Generated(setting, Path(setting.name), seconds, "cpu, 2 threads"), {"FAD": Score(fad, **more)})
+    return Measured(Generated(setting, Path(setting.name), seconds, "cpu, 2 threads"), {"FAD": Score(fad, **more)})
 
 
 def student(sampler, steps, omega=3.5, nu=1.0):
@@ -26,7 +26,7 @@ def student(sampler, steps, omega=3.5, nu=1.0):
 
 def test_csv_holds_settings_times_and_intervals():
     results = [
-        Result(Generated(student("gamma_multistep", 2), Path(), 0.25, "cpu, 2 threads"),
+        Measured(Generated(student("gamma_multistep", 2), Path(), 0.25, "cpu, 2 threads"),
                {"FAD": Score(12.5, 11.0, 14.0), "IS": Score(3.0)}, {"class accuracy": 0.5}),
         result(TEACHER, 10.0, 4.0),
     ]  # fmt: skip
