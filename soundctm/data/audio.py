@@ -102,7 +102,8 @@ def decode_audio(file: str | os.PathLike | BinaryIO, name: str, *, whole: bool =
     except (soundfile.SoundFileError, RuntimeError) as error:
         # libsndfile's sentences begin with the address of the object that was read.
         reason = str(error).rsplit(": ", 1)[-1].strip()
-        raise UserError(f"{name} cannot be read as a sound file (wav, flac, ogg and mp3 are known): {reason}") from error
+        known = "wav, flac, ogg and mp3 are known"
+        raise UserError(f"{name} cannot be read as a sound file ({known}): {reason}") from error
     if whole and (len(samples) < expected or _says_truncated(remarks)):
         raise UserError(f"{name} is truncated: it ends before its header says")
     if len(samples) == 0:

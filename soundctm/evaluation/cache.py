@@ -98,7 +98,8 @@ class FeatureCache:
                 log.debug("no cache at %s", path, exc_info=error)
                 continue
             return
-        log.warning("features cannot be stored at %s; the next run computes them again", " or ".join(map(str, self.places)))
+        places = " or ".join(str(path.parent) for path in self.places)
+        log.warning("features cannot be stored in %s; the next run computes them again", places)
 
 
 def user_cache() -> Path:
@@ -134,9 +135,7 @@ def _content(entries: Mapping[str, Entry], key: Key) -> bytes:
     tensors = {"embeddings": torch.cat([f.embeddings for f in features])} if features else {}
     if features and features[0].logits is not None:
         tensors["logits"] = torch.stack([f.logits for f in features])
-    table = [
-        [digest, len(entry.features.embeddings), entry.seconds, entry.silent] for digest, entry in entries.items()
-    ]
+    table = [[digest, len(entry.features.embeddings), entry.seconds, entry.silent] for digest, entry in entries.items()]
     metadata = {"key": key.text, "clips": json.dumps(table)}
     return save(tensors, {**metadata, "checksum": _checksum(tensors, metadata)})
 
