@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from soundctm.data.corpus import load_corpus
+from soundctm.errors import UserError
 from soundctm.evaluation import class_accuracy
 from soundctm.evaluation.clips import list_clips
 from soundctm.evaluation.evaluate import evaluate
@@ -39,8 +40,7 @@ def sweep(options: SweepOptions) -> list[Measured]:
     """Generate what is missing, evaluate all settings and write the results. Raises UserError."""
     maker = ClipMaker(options.inference(), Path(options.output_dir))
     metrics = _usable_metrics(options, maker)
-    if options.corpus is not None:
-        load_corpus(options.corpus)  # its absence shows now, not after hours of generating
+    _rehearse(options, metrics)
     made = _generate(options, maker)
     reports = [_evaluate(options, metrics, folder) for folder in made]
     accuracies = _accuracies(options, made)
@@ -65,10 +65,23 @@ def _usable_metrics(options: SweepOptions, maker: ClipMaker) -> tuple[str, ...]:
     reference = [path.name for path in list_clips(options.reference_dir)]
     if pair_by_name(reference, [f"{clip.name}.wav" for clip in maker.clips]).pairs:
         return options.metrics
-    left_out = [name for name in options.metrics if name in METRICS and METRICS[name].needs_pairs]
+    left_out = [name for name in options.metrics if METRICS[name].needs_pairs and METRICS[name].needs_reference]
     if left_out:
         log.info("no caption's file_name is a reference clip's, so there is no %s", ", ".join(left_out))
-    return tuple(name for name in options.metrics if name not in left_out)
+    usable = tuple(name for name in options.metrics if name not in left_out)
+    if not usable:
+        raise UserError("no metric is left; add fad, which needs no pairs")
+    return usable
+
+
+def _rehearse(options: SweepOptions, metrics: tuple[str, ...]) -> None:
+    """Evaluate the reference clips against themselves: what is wrong or absent shows now, not after hours of
+    generating, and their features are in the cache afterwards. Raises UserError."""
+    if options.corpus is not None:
+        load_corpus(options.corpus)
+    tried = tuple(name for name in metrics if METRICS[name].needs_reference or not METRICS[name].needs_pairs)
+    if tried:  # not those that pair generated clips with captions
+        evaluate(_evaluation(options, tried, options.reference_dir))
 
 
 def _generate(options: SweepOptions, maker: ClipMaker) -> list[Generated]:
@@ -83,15 +96,20 @@ def _generate(options: SweepOptions, maker: ClipMaker) -> list[Generated]:
     return made
 
 
-def _evaluate(options: SweepOptions, metrics: tuple[str, ...], made: Generated) -> Report:
-    """The report of one folder, written beside it, too. Features come from the cache where the clips are old."""
-    given = EvaluationOptions(
-        generated_dir=str(made.folder),
+def _evaluation(options: SweepOptions, metrics: tuple[str, ...], folder: str | Path) -> EvaluationOptions:
+    return EvaluationOptions(
+        generated_dir=str(folder),
         reference_dir=options.reference_dir,
+        captions=options.captions if "clap" in metrics else None,
         metrics=metrics,
         extractors=(options.extractor,),
         device=options.device,
     )
+
+
+def _evaluate(options: SweepOptions, metrics: tuple[str, ...], made: Generated) -> Report:
+    """The report of one folder, written beside it, too. Features come from the cache where the clips are old."""
+    given = _evaluation(options, metrics, made.folder)
     report = evaluate(given)
     report.save(given.report_path)
     return report

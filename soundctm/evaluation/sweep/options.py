@@ -11,6 +11,7 @@ from typing import TypeVar
 from soundctm.config import option
 from soundctm.errors import UserError
 from soundctm.evaluation.generation import Setting
+from soundctm.evaluation.metrics import METRICS
 from soundctm.inference.options import DTYPES, SAMPLERS, InferenceOptions
 
 T = TypeVar("T")
@@ -55,12 +56,13 @@ class SweepOptions:
         """Raises UserError for what is missing, contradictory or out of range, before anything is generated."""
         if not self.captions or not self.reference_dir:
             raise UserError(f"a sweep needs --{'captions' if not self.captions else 'reference_dir'}")
-        for name in ("steps", "samplers", "omega", "nu"):
+        for name in ("steps", "samplers", "omega", "nu", "metrics"):
             if not getattr(self, name):
                 raise UserError(f"{name} is empty; give at least one value")
-        unknown = sorted(set(self.samplers) - set(SAMPLERS))
-        if unknown:
-            raise UserError(f"no sampler {unknown[0]!r}; they are {', '.join(SAMPLERS)}")
+        for kind, given, known in (("sampler", self.samplers, SAMPLERS), ("metric", self.metrics, METRICS)):
+            unknown = sorted(set(given) - set(known))
+            if unknown:
+                raise UserError(f"no {kind} {unknown[0]!r}; they are {', '.join(known)}")
         if self.teacher_steps and not self.teacher_omega:
             raise UserError("teacher_omega is empty; give at least one value, or no teacher_steps")
         if self.prompts and not self.corpus:

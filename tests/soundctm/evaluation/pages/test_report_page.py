@@ -1,15 +1,15 @@
 """The page of an evaluation: numbers, charts and clips of two real folders of sounds."""
 
+import json
+
 import numpy as np
 import pytest
 import soundfile
 from html_pages import Parsed
 
 from soundctm.errors import UserError
-from soundctm.evaluation.evaluate import evaluate
-from soundctm.evaluation.options import EvaluationOptions
 from soundctm.evaluation.pages import comparison
-from soundctm.evaluation.pages.report import write_page
+from soundctm.evaluation.run import main
 
 HOSTILE = "<script>alert(1)<script>.wav"
 
@@ -27,15 +27,16 @@ def test_the_page_of_an_evaluation(tmp_path):
     names = [HOSTILE, "b.wav", "c.wav"]
     real = write_folder(tmp_path / "real", names, rate=44100)
     made = write_folder(tmp_path / "<i>made", names, offset=3)
-    options = EvaluationOptions(reference_dir=str(real), generated_dir=str(made), metrics=("fad", "kl"), device="cpu")
-    report = evaluate(options)
-    write_page(report, real, made, tmp_path / "page.html")
+    command = ["--reference_dir", str(real), "--generated_dir", str(made), "--metrics", "fad", "kl", "--device", "cpu"]
+    assert main([*command, "--output", str(tmp_path / "r.jsonl"), "--page", str(tmp_path / "page.html")]) == 0
+    results = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
     page = Parsed((tmp_path / "page.html").read_text())
     page.assert_self_contained()
     assert "Evaluation of <i>made" in page.text and not page.of("i")
     assert page.text.count(HOSTILE) == 2
-    for result in report.results:
-        assert result.metric in page.text and f"{result.value:.3f}" in page.text
+    assert [result["metric"] for result in results] == ["FAD-YAMNet", "KL-YAMNet"]
+    for result in results:
+        assert result["metric"] in page.text and f"{result['value']:.3f}" in page.text
     assert len(page.pictures()) == 2 and min(image.size[0] for image in page.pictures()) >= 800
     for k, (audio, rate) in enumerate(page.sounds()):  # in the order reference, generated, reference, ...
         source = (real, made)[k % 2] / sorted(names)[k // 2]

@@ -105,7 +105,12 @@ def test_without_teacher_names_or_with_a_corpus(world, student_checkpoint, monke
 
 @pytest.mark.parametrize(
     "flags, message",
-    [(("--reference_dir", "nowhere"), "no folder at nowhere"), (("--corpus", "nowhere"), "no corpus table at nowhere")],
+    [
+        (("--reference_dir", "nowhere"), "no folder at nowhere"),
+        (("--corpus", "nowhere"), "no corpus table at nowhere"),
+        (("--extractor", "ears"), "no extractor 'ears'"),
+        (("--extractor", "vggish"), "kl needs classes"),
+    ],
 )
 def test_what_is_absent_is_said_before_anything_is_made(world, tiny_checkpoint, capsys, flags, message):
     assert run(world, tiny_checkpoint, *flags, output="third") == 2

@@ -63,6 +63,7 @@ def test_no_teacher_steps_no_teacher():
     "flags, message",
     [
         (("--samplers", "euler"), "no sampler 'euler'; they are"),
+        (("--metrics", "fad", "class_accuracy"), "no metric 'class_accuracy'; they are"),
         (("--steps", "0"), "num_steps is 0"),
         (("--teacher_steps", "1"), "at least 2"),
         (("--gamma", "1.5"), "gamma is 1.5"),
