@@ -131,4 +131,5 @@ def describe_device(device: str) -> str:
     """The device for people: a GPU's name, or the number of CPU threads."""
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device}, {torch.get_num_threads()} threads" if device == "cpu" else device
+    threads = torch.get_num_threads()
+    return f"cpu, {threads} thread{'s' if threads > 1 else ''}" if device == "cpu" else device

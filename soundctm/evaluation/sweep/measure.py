@@ -140,5 +140,5 @@ def _remarks(options: SweepOptions, maker: ClipMaker, made: Sequence[Generated],
         "calls: network calls per clip, a call with and one without text counted as two",
         f"s per clip: median over the clips, generation alone, after a warm-up; {machines}",
         "in brackets: 95 % intervals over clips",
-        *report.notes(),
+        *(f"first setting, {note}" for note in report.notes()),
     ]

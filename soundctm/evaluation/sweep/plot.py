@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from matplotlib.ticker import FuncFormatter, LogFormatter
+
 from soundctm.evaluation.generation import Setting
 from soundctm.evaluation.statistics.result import Score
 from soundctm.evaluation.sweep.results import Measured
@@ -46,9 +48,10 @@ def quality_plot(
         style = {"color": "black", "marker": "*", "markersize": 12} if teacher else {"marker": MARKERS[number]}
         x, y = [r.generated.seconds_per_clip for r in members], [r.scores[metric].value for r in members]
         axes.errorbar(x, y, yerr=_errors(members, metric), capsize=3, linewidth=1.5, label=name, **style)
-        for result, across, up in zip(members, x, y, strict=True):
-            axes.annotate(str(_steps(result)), (across, up), textcoords="offset points", xytext=(5, 5), fontsize=8)
-    on_lines = {id(r) for members in drawn.values() for r in members}
+    on_lines = {id(r): r for members in drawn.values() for r in members}
+    for r in on_lines.values():
+        place = r.generated.seconds_per_clip, r.scores[metric].value
+        axes.annotate(str(_steps(r)), place, textcoords="offset points", xytext=(5, 5), fontsize=8)
     others = [r for r in results if id(r) not in on_lines]
     if others:
         x, y = [r.generated.seconds_per_clip for r in others], [r.scores[metric].value for r in others]
@@ -56,6 +59,8 @@ def quality_plot(
     if floor is not None:
         axes.axhline(floor.value, color="grey", linestyle="--", label="two halves of the real clips")
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
+    axes.xaxis.set_minor_formatter(LogFormatter())
     axes.set_ylim(bottom=0)
     axes.set_xlabel("seconds per clip")
     axes.set_ylabel(metric)
