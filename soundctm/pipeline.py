@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from soundctm.checkpoints import Components, load_checkpoint, save_checkpoint
-from soundctm.devices import default_device
 from soundctm.denoisers import StudentDenoiser, TeacherDenoiser, guided, guided_jump
+from soundctm.devices import default_device
 from soundctm.errors import UserError
 from soundctm.samplers import SAMPLERS, clip_noise
 from soundctm.seeds import clip_seeds

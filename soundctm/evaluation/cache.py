@@ -13,7 +13,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -71,7 +71,7 @@ class FeatureCache:
     def __init__(self, folder: str | os.PathLike, key: Key):
         self.key = key
         folder = Path(os.path.abspath(folder))
-        name = f"{key.extractor}-{hashlib.sha256(key.text.encode()).hexdigest()[:16]}.safetensors"
+        name = f"{key.extractor}-{key.weights[:16]}.safetensors"
         elsewhere = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
         self.places = (
             folder.with_name(f"{folder.name}.features") / name,
@@ -79,11 +79,11 @@ class FeatureCache:
         )
 
     def read(self) -> dict[str, Entry]:
-        """What is stored; nothing where there is no file, or one that is damaged."""
+        """What is stored; nothing where there is no file, one with another key, or one that is damaged."""
         for path in self.places:
             if path.is_file():
                 try:
-                    return dict(_entries(path, self.key))
+                    return _entries(path, self.key)
                 except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
                     log.warning("%s is damaged (%s); its features are computed anew", path, error)
         return {}
@@ -140,22 +140,21 @@ def _content(entries: Mapping[str, Entry], key: Key) -> bytes:
     return save(tensors, {**metadata, "checksum": _checksum(tensors, metadata)})
 
 
-def _entries(path: Path, key: Key) -> Iterator[tuple[str, Entry]]:
+def _entries(path: Path, key: Key) -> dict[str, Entry]:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}
     if metadata["key"] != key.text:
-        raise ValueError("it has another key")
-    if metadata.pop("checksum") != _checksum(tensors, metadata):
+        return {}
+    if metadata["checksum"] != _checksum(tensors, metadata):
         raise ValueError("its checksum is wrong")
     table = json.loads(metadata["clips"])
-    if not table:
-        return
-    embeddings = tensors["embeddings"].split([patches for _, patches, _, _ in table])
-    logits = tensors.get("logits")
-    for i, (digest, _, seconds, silent) in enumerate(table):
-        features = Features(embeddings[i], None if logits is None else logits[i])
-        yield digest, Entry(features, seconds, silent)
+    embeddings = tensors["embeddings"].split([patches for _, patches, _, _ in table]) if table else ()
+    logits = tensors.get("logits", [None] * len(table))
+    return {
+        digest: Entry(Features(rows, classes), seconds, silent)
+        for (digest, _, seconds, silent), rows, classes in zip(table, embeddings, logits, strict=True)
+    }
 
 
 def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

@@ -12,8 +12,6 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from torch import Tensor
-
 from soundctm.devices import usable_device
 from soundctm.errors import UserError
 from soundctm.evaluation.extractors import registry

@@ -107,7 +107,7 @@ class Report:
             if result.score.details.get("singular"):
                 rows = min(result.score.details["reference_rows"], result.score.details["generated_rows"])
                 notes.append(
-                    f"{result.metric}: {rows} embeddings are fewer than their {result.score.details['dimension']} "
+                    f"{result.metric}: {rows} embeddings are no more than their {result.score.details['dimension']} "
                     "dimensions, so covariances are singular; compare only with sets of as many clips"
                 )
         return notes

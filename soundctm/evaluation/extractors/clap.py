@@ -4,15 +4,16 @@ transformers' `ClapModel` with its own front end and tokenizer (Wu et al., 2022,
 length 1; the CLAP score of a clip is the dot product of its embedding and its caption's.
 
 Input: mono at 48 kHz, 10 s. Shorter clips are repeated a whole number of times, then zero-padded, as the models were
-trained. Longer clips are read in windows (`patches.windows`) whose embeddings are averaged and scaled to length 1 again;
-transformers' front end would crop them at random. Models with feature fusion see every window as a short clip: the front
-end would mark a random clip of a batch as long. Captions are cut at 77 tokens, as in training.
+trained. Longer clips are read in windows (`patches.windows`) whose embeddings are averaged and scaled to length 1
+again; transformers' front end would crop them at random. Models with feature fusion see every window as a short clip;
+the front end would mark a random one of a batch as long. Captions are cut at 77 tokens, as in training.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, ClapFeatureExtractor, ClapModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from soundctm.checkpoints.torch_files import listing
@@ -99,21 +100,27 @@ def load_clap(weights: str | None = None, device: str | torch.device = "cpu") ->
     """
     files = weights_files(weights)
     folder = files[0].parent
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        front_end = ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)
-        model, report = ClapModel.from_pretrained(
-            folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
-        )
+        with _quiet():
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            if config.model_type != "clap":
+                raise UserError(f"{folder} is a folder of a {config.model_type} model, not of clap")
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            front_end = ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)
+            model, report = ClapModel.from_pretrained(
+                folder,
+                config=config,
+                local_files_only=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they come back in the report
+            )
+    except UserError:
+        raise
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         log.debug("reading CLAP from %s failed", folder, exc_info=error)
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(f"{folder} holds no CLAP model that transformers can read: {reason}") from error
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
     _check(report, folder)
     return ClapExtractor(model, front_end, tokenizer, sha256(files), device)
 
@@ -130,12 +137,29 @@ def weights_files(weights: str | None = None) -> list[Path]:
 def _check(report: dict, folder: Path) -> None:
     """Raises UserError when keys are missing (transformers would fill in random numbers), extra or misshapen."""
     extra = [key for key in report["unexpected_keys"] if not key.endswith(DERIVED)]
-    kinds = {"missing": report["missing_keys"], "not expected": extra, "of another shape": report["mismatched_keys"]}
+    misshapen = [key for key, *_ in report["mismatched_keys"]]
+    kinds = {"missing": report["missing_keys"], "not expected": extra, "of another shape": misshapen}
     faults = [
-        f"{len(keys)} keys {what} ({listing(sorted(map(str, keys)))})" for what, keys in kinds.items() if len(keys)
+        f"{len(keys)} {'key' if len(keys) == 1 else 'keys'} {what} ({listing(sorted(keys))})"
+        for what, keys in kinds.items()
+        if keys
     ]
     if faults:
         raise UserError(f"the weights in {folder} do not fit its config.json: {'; '.join(faults)}")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' progress bar and its report of what did not fit, which `_check` turns into one sentence."""
+    shown, verbosity = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def _folder(weights: str | None) -> Path:

@@ -104,7 +104,7 @@ class Cnn14(nn.Module):
 
 
 class _Unread:
-    """Stands in for NumPy's constructors in the training state beside the weights, which is not needed: does nothing."""
+    """Stands in for NumPy's constructors in the training state beside the weights, which is not needed."""
 
     def __init__(self, *args: object):
         pass

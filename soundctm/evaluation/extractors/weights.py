@@ -37,7 +37,7 @@ class Published:
     project: str  # where it is published, in words
 
     def locate(self, weights: str | None = None) -> Path:
-        """The file that `weights` (see the module docstring) names. Raises UserError saying what to fetch, or why not."""
+        """The file that `weights` (see the module docstring) names. Raises UserError that says what to fetch."""
         if weights is None:
             return self._found(FOLDER / self.file)
         path = Path(weights)

