@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from soundctm.evaluation.metrics import METRICS
 from soundctm.inference.options import DTYPES, SAMPLERS, InferenceOptions
 
 T = TypeVar("T")
-DEFAULTS = {field.name: field.default for field in dataclasses.fields(InferenceOptions)}
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class SweepOptions:
     # what stays the same
     weights: str = option("ema", "of the student", choices=("ema", "student"))
     gamma: float = option(0.5, "noise of gamma_multistep, 0 to 1")
-    seed: int = option(DEFAULTS["seed"], "decides each clip with its file name, the same under all settings")
+    seed: int = option(InferenceOptions.seed, "decides each clip with its file name, the same under all settings")
     batch_size: int = option(10, "clips at a time; changes the times, not the clips")
     device: str = option("auto", "cpu, cuda, cuda:1, mps; auto takes the best there is")
     dtype: str = option("float32", "of networks and codec", choices=DTYPES)
@@ -117,4 +115,5 @@ def plan(options: SweepOptions) -> list[Setting]:
 
 
 def _default(values: Sequence[T], name: str) -> T:
-    return DEFAULTS[name] if DEFAULTS[name] in values else values[0]
+    usual = getattr(InferenceOptions, name)
+    return usual if usual in values else values[0]
