@@ -1,6 +1,6 @@
 """Quality against time of one checkpoint.
 
-    python -m soundctm.evaluation.sweep --checkpoint ckpt/mini --captions data/class_prompts.csv \\
+    python -m soundctm.evaluation.sweep --checkpoint ckpt/mini --captions data/test_captions.csv \\
         --reference_dir outputs/reference --corpus data/corpus --output_dir outputs/sweep \\
         --steps 1 2 4 8 16 --omega 2 3.5 5 --nu 1 1.5 --teacher_steps 10 20 40
 
