@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# Generates clips of known classes and measures how often a classifier names the right one.
+# Scores of the small model, FAD, KL and inception score with YAMNet, against real test clips: without arguments, 100
+# clips are generated (those that are there are kept) and compared with 100 real ones of the corpus.
 #
 #   bash numerical_evaluation.sh
-#   bash numerical_evaluation.sh --generated_dir outputs/mine --prompts mine.csv     (arguments of numerical_evaluation.py)
+#   bash numerical_evaluation.sh --reference_dir real --generated_dir made     (arguments of numerical_evaluation.py)
 #
-# Needs the corpus of real sounds, on which the classifier is fitted: `bash ctm_train.sh corpus` builds it.
+# Sets up .venv on the first run (scripts/setup_env.sh). The corpus of real sounds: `bash ctm_train.sh corpus` builds it.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
-CORPUS=${CORPUS:-$root/data/corpus}    # real clips
-PROMPTS=$root/data/class_prompts.csv   # file_name,caption,label
-CHECKPOINT=$root/ckpt/mini             # what is evaluated
-GENERATED=$root/outputs/class_prompts  # its clips
+CORPUS=${CORPUS:-$root/data/corpus}              # real sounds
+CAPTIONS=$root/data/test_captions.csv            # file_name,caption,label,clip: 100 items of the corpus' test split
+CHECKPOINT=${CHECKPOINT:-$root/ckpt/mini}        # what is evaluated
+OUTPUT_DIR=${OUTPUT_DIR:-$root/outputs}          # its clips in test_clips, the real ones in reference
+NUM_STEPS=${NUM_STEPS:-1}                        # network calls per clip
 
 source "$root/scripts/setup_env.sh"
 setup_env requirements-eval.txt || exit
@@ -20,11 +22,16 @@ if (($#)); then
     exec "$PYTHON" "$root/numerical_evaluation.py" "$@"
 fi
 
+export HF_HUB_OFFLINE=1 # all of the small model is on disk
+cd "$root"
+generated=$OUTPUT_DIR/test_clips
+"$PYTHON" ctm_inference.py --checkpoint "$CHECKPOINT" --test_file "$CAPTIONS" --output_dir "$generated" \
+    --num_steps "$NUM_STEPS" --batch_size 10 --overwrite
+
 if [[ ! -f $CORPUS/corpus.csv ]]; then
-    echo "error: no corpus at $CORPUS; build it with: bash ctm_train.sh corpus (or set CORPUS)" >&2
-    exit 2
+    echo "no corpus of real sounds at $CORPUS, so no FAD and no KL; get it with: bash ctm_train.sh corpus" >&2
+    exec "$PYTHON" numerical_evaluation.py --generated_dir "$generated" --metrics is
 fi
-export HF_HUB_OFFLINE=1
-"$PYTHON" "$root/ctm_inference.py" --checkpoint "$CHECKPOINT" --test_file "$PROMPTS" --output_dir "$GENERATED" \
-    --num_steps 1 --batch_size 10 --overwrite
-exec "$PYTHON" "$root/numerical_evaluation.py" --generated_dir "$GENERATED" --prompts "$PROMPTS" --corpus "$CORPUS"
+"$PYTHON" -m soundctm.evaluation.reference_clips --corpus "$CORPUS" --captions "$CAPTIONS" \
+    --output_dir "$OUTPUT_DIR/reference"
+exec "$PYTHON" numerical_evaluation.py --reference_dir "$OUTPUT_DIR/reference" --generated_dir "$generated"

@@ -16,6 +16,7 @@ import torch
 
 from soundctm.checkpoints import Components, load_checkpoint, save_checkpoint
 from soundctm.denoisers import StudentDenoiser, TeacherDenoiser, guided, guided_jump
+from soundctm.devices import default_device
 from soundctm.errors import UserError
 from soundctm.samplers import SAMPLERS, clip_noise
 from soundctm.seeds import clip_seeds
@@ -133,13 +134,6 @@ class SoundCTMPipeline:
             jump = _reporting(jump, on_step)
         sigmas = schedule.grid(steps + 1).to(self.device)
         return SAMPLERS[sampler](jump, z, sigmas, lambda k: clip_noise(shape, generators, like), gamma)
-
-
-def default_device() -> str:
-    """The best device that torch sees: cuda, mps or cpu."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _reporting(jump: Callable[..., torch.Tensor], on_step: OnStep) -> Callable[..., torch.Tensor]:

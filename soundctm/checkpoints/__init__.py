@@ -1,18 +1,26 @@
-"""Checkpoints: our own folder format and the files of the official release, in both directions."""
+"""Checkpoints: our own folder format and the files of the official release, in both directions.
 
-from soundctm.checkpoints.components import NETWORKS, Components
-from soundctm.checkpoints.layout import Index
-from soundctm.checkpoints.loading import load_checkpoint, load_network
-from soundctm.checkpoints.official import load_official
-from soundctm.checkpoints.saving import save_checkpoint, save_network
+The names below are imported when they are first used: some modules of this package are wanted without the networks,
+whose libraries take seconds to import.
+"""
 
-__all__ = [
-    "NETWORKS",
-    "Components",
-    "Index",
-    "load_checkpoint",
-    "load_network",
-    "load_official",
-    "save_checkpoint",
-    "save_network",
-]
+import importlib
+
+_MODULES = {
+    "NETWORKS": "components",
+    "Components": "components",
+    "Index": "layout",
+    "load_checkpoint": "loading",
+    "load_network": "loading",
+    "load_official": "official",
+    "save_checkpoint": "saving",
+    "save_network": "saving",
+}
+
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from pathlib import Path
+from typing import BinaryIO
 
 import soundfile
 import torch
@@ -22,6 +24,7 @@ SAMPLING_RATE = 16_000  # Hz
 PEAK = 0.5
 # Below this share of the original peak, what is left after removing the mean is float32 rounding, not sound.
 ROUNDING = 1e-6
+STREAMED = 0xFFFF_0000  # bytes; a wav of unknown length says at least as many
 
 
 def read_audio(path: str | os.PathLike, sampling_rate: int | None = None) -> Tensor:
@@ -87,17 +90,39 @@ def _resampler(rate: int, new_rate: int) -> torchaudio.transforms.Resample:
     )
 
 
+def decode_audio(file: str | os.PathLike | BinaryIO, name: str, *, whole: bool = False) -> tuple[Tensor, int]:
+    """Samples float32 [channels, n] and rate in Hz of a wav, flac, ogg or mp3 file, `name` being its name in messages.
+
+    With `whole`, a file that ends before its header says it does is an error, too. Raises UserError as `read_audio`.
+    """
+    try:
+        with soundfile.SoundFile(file) as sound:
+            expected, remarks, rate = sound.frames, sound.extra_info, sound.samplerate
+            samples = sound.read(dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, RuntimeError) as error:
+        # libsndfile's sentences begin with the address of the object that was read.
+        reason = str(error).rsplit(": ", 1)[-1].strip()
+        known = "wav, flac, ogg and mp3 are known"
+        raise UserError(f"{name} cannot be read as a sound file ({known}): {reason}") from error
+    if whole and (len(samples) < expected or _says_truncated(remarks)):
+        raise UserError(f"{name} is truncated: it ends before its header says")
+    if len(samples) == 0:
+        raise UserError(f"{name} holds no samples")
+    waveform = torch.from_numpy(samples.T.copy())
+    if not torch.isfinite(waveform).all():
+        raise UserError(f"{name} holds NaN or infinite samples")
+    return waveform, int(rate)
+
+
+def _says_truncated(remarks: str) -> bool:
+    """Does libsndfile's log of a header say that data are missing? Sizes near 2^32 are those of streamed wavs."""
+    sizes = re.search(r"^data : (\d+) \(should be (\d+)\)", remarks, re.MULTILINE)
+    missing = sizes is not None and int(sizes[2]) < int(sizes[1]) < STREAMED
+    return missing or "File ended unexpectedly without an End-Of-Stream flag" in remarks
+
+
 def _read(path: str | os.PathLike) -> tuple[Tensor, int]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no sound file at {path}")
-    try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, RuntimeError) as error:
-        raise UserError(f"{path} cannot be read as a sound file (wav, flac, ogg and mp3 are known): {error}") from error
-    if len(samples) == 0:
-        raise UserError(f"{path} holds no samples")
-    waveform = torch.from_numpy(samples.T.copy())
-    if not torch.isfinite(waveform).all():
-        raise UserError(f"{path} holds NaN or infinite samples")
-    return waveform, int(rate)
+    return decode_audio(path, str(path))

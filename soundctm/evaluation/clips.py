@@ -1,0 +1,114 @@
+"""The sound files of a folder: which they are, and their contents, read by several threads.
+
+A clip is the first channel of its file (as the official KL and inception score read it), resampled once per rate that
+is asked for with the kernel of `soundctm.data.audio`. Level, offset and length stay as they are: an extractor that
+wants something else does it itself. soundfile and torch let go of Python's lock, so threads are enough.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from torch import Tensor
+
+from soundctm.data.audio import decode_audio, resample
+from soundctm.errors import UserError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+RESAMPLER = "torchaudio sinc_interp_kaiser, rolloff 0.95"
+CHANNEL = "first"
+AHEAD = 4  # files per thread that are read before they are needed
+SILENCE = 1e-4  # largest |sample| of a clip that counts as silent, -80 dBFS
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A decoded file: `waveforms` holds float32 [samples] in [-1, 1] per sampling rate in Hz."""
+
+    digest: str  # sha256 of the file
+    waveforms: Mapping[int, Tensor]
+    seconds: float
+    silent: bool
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that cannot be evaluated, and why."""
+
+    name: str
+    reason: str  # one sentence that names the file
+
+
+def list_clips(folder: str | os.PathLike) -> list[Path]:
+    """The wav, flac, ogg and mp3 files of a folder, sorted by name; not those of its subfolders, nor hidden ones.
+
+    Raises UserError when there is no such folder, and for fewer than two files.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"no folder at {folder}" + (": it is a file" if folder.exists() else ""))
+    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    clips = [folder / name for name in names if name.lower().endswith(SUFFIXES)]
+    clips = [path for path in clips if path.is_file()]
+    if not clips:
+        raise UserError(f"{folder} holds no wav, flac, ogg or mp3 files (subfolders are not looked at)")
+    if len(clips) == 1:
+        raise UserError(f"{folder} holds one clip, {clips[0].name}; an evaluation needs at least two")
+    return clips
+
+
+def file_digest(path: Path) -> str | Unreadable:
+    """The sha256 of a file."""
+    content = _content(path)
+    return content if isinstance(content, Unreadable) else _digest(content)
+
+
+def read_sound(path: Path, rates: Sequence[int]) -> Sound | Unreadable:
+    """Decode a file and resample it to `rates` in Hz. Digest and waveforms are those of the same bytes."""
+    content = _content(path)
+    if isinstance(content, Unreadable):
+        return content
+    try:
+        samples, rate = decode_audio(io.BytesIO(content), str(path), whole=True)
+    except UserError as error:
+        return Unreadable(path.name, str(error))
+    first = samples[0]
+    waveforms = {new_rate: resample(first, rate, new_rate) for new_rate in rates}
+    return Sound(_digest(content), waveforms, len(first) / rate, first.abs().max().item() <= SILENCE)
+
+
+def in_order(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+    """`function` of every item, in their order, by `threads` at once (0: by the caller's), a few items ahead."""
+    if threads < 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        pending = deque()
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > AHEAD * threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def _content(path: Path) -> bytes | Unreadable:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        return Unreadable(path.name, f"{path} cannot be read: {error.strerror}")
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

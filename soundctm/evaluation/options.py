@@ -1,0 +1,86 @@
+"""The options of `numerical_evaluation.py` and what must hold between them.
+
+`reference_dir` and `generated_dir` are those of the official script. A difference: features of a folder are never used
+again after one of its files changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from soundctm.config import option
+from soundctm.errors import UserError
+
+METRICS = ("fad", "fad_inf", "kad", "kl", "kl_sigmoid", "is", "clap", "class_accuracy")
+DEFAULT_METRICS = ("fad", "kl", "is")
+WITHOUT_REFERENCE = ("is", "clap", "class_accuracy")
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """One run of `numerical_evaluation.py`."""
+
+    # what is compared
+    generated_dir: str | None = option(None, "folder of generated clips: wav, flac, ogg, mp3")
+    reference_dir: str | None = option(None, "folder of real clips; KL pairs them with generated ones by name")
+    captions: str | None = option(None, "CSV file_name,caption for the CLAP score, paired by name")
+
+    # how
+    metrics: tuple[str, ...] = option(DEFAULT_METRICS, f"of {', '.join(METRICS)}", aliases=("metric",))
+    extractors: tuple[str, ...] = option(
+        ("yamnet",), "networks whose features are compared: yamnet, vggish, passt, panns, panns16, clap"
+    )
+    weights: tuple[str, ...] = option((), "NAME=PATH, an extractor's weights: a file, a folder or a hub id; repeatable")
+    device: str = option("auto", "cpu, cuda, cuda:1, mps; auto takes the best there is")
+    batch_size: int = option(16, "clips at a time")
+    num_workers: int = option(2, "threads that read sound files")
+    recalculate: bool = option(False, "compute all features anew, even those of unchanged files")
+    seed: int = option(0, "of bootstrap intervals, FAD-infinity and the halves of the reference clips")
+
+    # class accuracy
+    corpus: str = option("data/corpus", "the built corpus, on which its classifier is fitted")
+    prompts: str | None = option(None, "CSV file_name,caption,label of the generated clips; data/class_prompts.csv")
+    quick: bool = option(False, "without the cross-validation on real clips")
+
+    # what comes out
+    output: str | None = option(None, "JSON lines; GENERATED_DIR.evaluation.jsonl if not given")
+    page: str | None = option(None, "one HTML file with the numbers, spectrograms, classes, and clips to play")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @property
+    def report_path(self) -> Path:
+        """Where the report goes."""
+        if self.output is not None:
+            return Path(self.output)
+        folder = Path(self.generated_dir).resolve()
+        return folder.with_name(f"{folder.name}.evaluation.jsonl")
+
+
+def check_options(options: EvaluationOptions) -> None:
+    """Raises UserError for what is missing, unknown, contradictory or outside its range."""
+    if options.generated_dir is None:
+        raise UserError("nothing to evaluate: give --generated_dir, a folder of sound files")
+    if not Path(options.generated_dir).is_dir():
+        raise UserError(f"no folder of generated clips at {options.generated_dir}")
+    if options.reference_dir is not None and not Path(options.reference_dir).is_dir():
+        raise UserError(f"no folder of reference clips at {options.reference_dir}")
+    for name, values in (("metrics", options.metrics), ("extractors", options.extractors)):
+        if not values or len(set(values)) < len(values):
+            raise UserError(f"{name} is {' '.join(values)!r}; it must name at least one, and none twice")
+    unknown = [name for name in options.metrics if name not in METRICS]
+    if unknown:
+        raise UserError(f"no metric {unknown[0]!r}; known are {', '.join(METRICS)}")
+    comparing = [name for name in options.metrics if name not in WITHOUT_REFERENCE]
+    if comparing and options.reference_dir is None:
+        raise UserError(f"{', '.join(comparing)} compare with real clips: give --reference_dir")
+    if "clap" in options.metrics and options.captions is None:
+        raise UserError("the metric clap compares with captions: give --captions, a CSV file_name,caption")
+    if options.captions is not None and "clap" not in options.metrics:
+        raise UserError("--captions is for the metric clap, which --metrics does not name")
+    if options.batch_size < 1:
+        raise UserError(f"batch_size is {options.batch_size}; it must be at least 1")
+    if not 0 <= options.num_workers <= 64:
+        raise UserError(f"num_workers is {options.num_workers}; it must lie between 0 and 64")
