@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from soundctm.distributed import mean_over_processes
+
 PSEUDO_HUBER_C = 0.00054  # times sqrt(number of values per sample): Song & Dhariwal 2023, section 3.3
 
 
@@ -49,10 +51,11 @@ def balance(
     """The adaptive weight of the denoising loss: |grad consistency| / (|grad denoising| + 1e-8) at one parameter.
 
     Both losses are means (0-dim) whose graph is kept; the result is a detached 0-dim tensor in [0, highest]
-    (VQGAN's rule, CTM eq. 22).
+    (VQGAN's rule, CTM eq. 22). With several processes the gradients are averaged over them before the norms are
+    taken, so the weight is that of the whole batch and equal everywhere.
     """
-    wanted = torch.autograd.grad(consistency, parameter, retain_graph=True)[0].norm()
-    given = torch.autograd.grad(denoising, parameter, retain_graph=True)[0].norm()
+    wanted = mean_over_processes(torch.autograd.grad(consistency, parameter, retain_graph=True)[0]).norm()
+    given = mean_over_processes(torch.autograd.grad(denoising, parameter, retain_graph=True)[0]).norm()
     return (wanted / (given + 1e-8)).clamp(0.0, highest).detach()
 
 
