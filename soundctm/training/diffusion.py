@@ -6,6 +6,7 @@ from __future__ import annotations
 import abc
 import math
 import sys
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -18,8 +19,9 @@ from soundctm.distributed import mean_over_processes
 from soundctm.networks import StudentUNet, TeacherUNet
 from soundctm.schedule import SigmaSchedule
 from soundctm.text import TextEncoder
-from soundctm.training.batches import Batch, LatentBatches, LatentRows, encode_all, with_text
-from soundctm.training.source import open_latents
+from soundctm.text.caption_store import CaptionStore
+from soundctm.training.batches import Batch, LatentBatches, LatentRows, on_device
+from soundctm.training.source import check_bad, open_latents
 from soundctm.training.task import Task
 
 HELD_OUT_SEED = 1
@@ -37,20 +39,39 @@ class DiffusionTask(Task):
         self.shares = self.share_out(config.per_device_train_batch_size)
         self.codec = AudioLDMCodec.from_pretrained(config.codec)
         self.encoder = TextEncoder.from_pretrained(config.text_encoder_name, cache_entries=CACHED_CAPTIONS)
+        encoder_hash = state_hash(self.encoder.model.state_dict())[:12]
         self.encoder.to(self.device)
         data, held_out = open_latents(config, self.codec, accelerator)
-        encode_all(self.encoder, [*data.captions, *(held_out.captions if held_out else ())])
-        self.source = LatentBatches(data, self.shares.total, config.uncond_prob, config.seed)
+        self.texts = CaptionStore(self.encoder, Path(config.cache_dir) / "captions", encoder_hash)
+        with accelerator.local_main_process_first():
+            self.texts.prepare([*data.captions, *(held_out.captions if held_out else ())])
+        self.source = LatentBatches(
+            data, self.shares.total, config.uncond_prob, config.seed, mix_share=config.mix_share
+        )
+        if config.mix_share:
+            self.codec.vae.to(self.device)
+            self.codec.mel.to(self.device)
         self.held_out = LatentBatches(held_out, 0, 0.0, HELD_OUT_SEED, shuffle=False) if held_out else None
+        self.bad_clips = set(getattr(data, "reasons", {}).values())
         schedule = config.schedule
         self.identity = {name: getattr(schedule, name) for name in ("sigma_min", "sigma_max", "rho", "sigma_data")} | {
             "weights of the VAE": state_hash(self.codec.vae.state_dict())[:12],
-            "weights of the text encoder": state_hash(self.encoder.model.state_dict())[:12],
+            "weights of the text encoder": encoder_hash,
         }
 
     def with_text(self, rows: LatentRows) -> Batch:
-        """A batch of `source` on the device, with its captions encoded."""
-        return with_text(rows, self.encoder, self.device)
+        """A batch of `source` on the device, with its captions encoded.
+
+        Raises UserError when too many clips turned out to be unreadable.
+        """
+        if new := set(rows.bad) - self.bad_clips:
+            self.bad_clips |= new
+            check_bad(self.bad_clips, len(self.source.data.captions), self.config.max_bad_clips)
+        with self.accelerator.autocast():
+            return on_device(rows, self.texts, self.codec, self.device)
+
+    def measured(self) -> dict[str, float]:
+        return {"bad_clips": len(self.bad_clips)} if self.bad_clips else {}
 
     @abc.abstractmethod
     def held_out_losses(self, batch: Batch) -> dict[str, torch.Tensor]:

@@ -33,8 +33,7 @@ def micro_batches(
 
     Batches are functions of their number, so `workers` (-1: chosen by the device) changes nothing but the speed.
     """
-    if workers < 0:
-        workers = min(4, os.cpu_count() or 1) if device.type == "cuda" else 0
+    workers = worker_count(workers, device)
     order = range(first * shares.micro_batches, steps * shares.micro_batches)
     loader = DataLoader(
         _MicroBatches(source, shares),
@@ -46,6 +45,13 @@ def micro_batches(
         worker_init_fn=_ignore_signals,
     )
     return iter(loader)
+
+
+def worker_count(workers: int, device: torch.device) -> int:
+    """Processes that prepare data; -1 is 4 beside a GPU and none on a CPU, which has its hands full."""
+    if workers >= 0:
+        return workers
+    return min(4, os.cpu_count() or 1) if device.type == "cuda" else 0
 
 
 def _ignore_signals(_: int) -> None:

@@ -189,6 +189,7 @@ class Loop:
             "samples_per_second": since.steps * task.shares.total / since.seconds,
             "memory_gib": memory(self.accelerator.device),
             "skipped": self.position.skipped,
+            **task.measured(),
         }
         if self.meter.peak and since.flops:
             line["mfu"] = since.flops / since.seconds / self.meter.peak

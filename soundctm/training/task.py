@@ -99,6 +99,10 @@ class Task(abc.ABC):
     def validate(self) -> dict[str, float]:
         """Values on held-out clips with fixed draws, equal on every process; runs on all of them."""
 
+    def measured(self) -> dict[str, float]:
+        """What this process has to say beside the losses; added to log lines."""
+        return {}
+
     def write_samples(self, folder: Path) -> None:  # noqa: B027 - a VAE alone makes no sound
         """Write sounds and pictures of them into `folder`; runs on the main process alone."""
 

@@ -93,6 +93,7 @@ class Rows:
 
     captions = [f"caption {i}" for i in range(10)]
     scale_factor = 1.0
+    shape = (1, 2, 2)
 
     def __getitem__(self, index):
         return torch.full((1, 2, 2), float(index)), torch.full((1, 2, 2), -60.0), self.captions[index]
