@@ -1,4 +1,4 @@
-"""Train the parts of SoundCTM: `vae`, `vocoder`, `teacher`, and `distill`, which is meant when none is named.
+"""Train the parts of SoundCTM: `vae` or `patches`, `vocoder`, `teacher`, and `distill`, meant when none is named.
 
     python ctm_train.py teacher --config configs/mini/teacher.yaml
     accelerate launch ctm_train.py --config configs/mini/distill.yaml --output_dir exp/distill
@@ -20,6 +20,7 @@ PARTS = {  # name: (module with `train(config)`, its configuration, what it is)
     "distill": ("soundctm.training.distill", "DistillConfig", "the student, from a trained teacher"),
     "teacher": ("soundctm.training.teacher", "TeacherConfig", "the EDM diffusion model that is distilled"),
     "vae": ("soundctm.training.codec.vae", "VAETrainingConfig", "the mel VAE"),
+    "patches": ("soundctm.training.codec.patches", "PatchConfig", "the linear mel VAE of the small model, in a minute"),
     "vocoder": ("soundctm.training.codec.vocoder", "VocoderTrainingConfig", "the vocoder"),
 }
 

@@ -43,8 +43,8 @@ corpus)
 all)
     build_corpus
     cd "$root"
-    train vae --config configs/mini/vae.yaml --corpus "$CORPUS" --output_dir "$OUTPUT/vae"
-    train vocoder --config configs/mini/vocoder.yaml --corpus "$CORPUS" --vae "$OUTPUT/vae/codec" --output_dir "$OUTPUT/vocoder"
+    train patches --config configs/mini/patches.yaml --corpus "$CORPUS" --output_dir "$OUTPUT/patches"
+    train vocoder --config configs/mini/vocoder.yaml --corpus "$CORPUS" --vae "$OUTPUT/patches/codec" --output_dir "$OUTPUT/vocoder"
     train teacher --config configs/mini/teacher.yaml --corpus "$CORPUS" --codec "$OUTPUT/vocoder/codec" \
         --output_dir "$OUTPUT/teacher"
     train distill --config configs/mini/distill.yaml --corpus "$CORPUS" --codec "$OUTPUT/vocoder/codec" \
