@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from soundctm.distributed import mean_over_processes
+
 
 def gradient_at(leaf: torch.Tensor, loss: torch.Tensor) -> torch.Tensor:
     """dL/dF for a 0-dim loss at a detached F (`leaf`); what lies between the two is freed.
@@ -30,9 +32,11 @@ def gradient_at(leaf: torch.Tensor, loss: torch.Tensor) -> torch.Tensor:
 def norm_at(parameter: torch.Tensor, output: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
     """|dL/dW| at a parameter W, from F (`output`, whose graph stays) and dL/dF. 0-dim.
 
-    For a weight of the last layer this goes through that layer alone.
+    For a weight of the last layer this goes through that layer alone. With several processes the gradients are averaged
+    over them before the norm is taken, so that it is that of the whole batch and equal everywhere.
     """
-    return torch.autograd.grad(output, parameter, gradient.to(output.dtype), retain_graph=True)[0].norm()
+    here = torch.autograd.grad(output, parameter, gradient.to(output.dtype), retain_graph=True)[0]
+    return mean_over_processes(here).norm()
 
 
 def with_gradient(output: torch.Tensor, loss: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:

@@ -26,9 +26,13 @@ class SourceConfig:
     cache_dir: str = option("exp/cache", "where latents are kept between runs")
 
 
-def open_latents(config: SourceConfig, accelerator: Accelerator) -> tuple[LatentDataset, LatentDataset | None]:
-    """(training latents, held-out latents or None), encoded now in the run's precision or read from the cache."""
-    codec = AudioLDMCodec.from_pretrained(config.codec)
+def open_latents(
+    config: SourceConfig, codec: AudioLDMCodec, accelerator: Accelerator
+) -> tuple[LatentDataset, LatentDataset | None]:
+    """(training latents, held-out latents or None), encoded now in the run's precision or read from the cache.
+
+    One process of each machine encodes, the others wait and read.
+    """
     folder = Path(config.cache_dir)
     samples = round(codec.default_seconds * codec.sampling_rate)
 
@@ -40,5 +44,6 @@ def open_latents(config: SourceConfig, accelerator: Accelerator) -> tuple[Latent
             bf16=accelerator.mixed_precision == "bf16", progress=accelerator.is_main_process,
         )  # fmt: skip
 
-    held_out = build("test", config.validation_items, 1) if config.validation_items else None
-    return build("train", config.items, 0), held_out
+    with accelerator.local_main_process_first():
+        held_out = build("test", config.validation_items, 1) if config.validation_items else None
+        return build("train", config.items, 0), held_out

@@ -14,6 +14,7 @@ from soundctm.errors import UserError
 from soundctm.pipeline import SoundCTMPipeline
 from soundctm.training import distill, teacher
 from soundctm.training.batches import LatentBatches
+from soundctm.training.loop import Loop
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def distill_config(world, trained_teacher, output, **given):
 def test_teacher_logs_and_resumes_to_the_same_weights(world, trained_teacher, tmp_path):
     log = [json.loads(line) for line in (trained_teacher.parent / "log.jsonl").read_text().splitlines()]
     assert log[-1]["step"] == 6 and all(np.isfinite(list(line.values())).all() for line in log)
-    assert log[-1]["validation_loss"] > 0
+    assert log[-1]["validation_loss"] > 0 and log[-1]["samples_per_second"] > 0 and log[-1]["memory_gib"] > 0
     # three steps, the end of that run, and three more from its checkpoint; the schedule is that of six steps
     config = teacher_config(world, tmp_path / "run")
     stop_after(teacher, 3, config)
@@ -82,29 +83,28 @@ def test_checkpoint_of_another_configuration_is_refused(world, trained_teacher, 
         teacher.train(config)
 
 
-def test_batches_are_a_function_of_the_step(world):
-    class Rows:
-        captions = [f"caption {i}" for i in range(10)]
+class Rows:
+    """Ten items whose latents hold their number."""
 
-        def draw(self, rows, generator):
-            return rows[:, None].float()
+    captions = [f"caption {i}" for i in range(10)]
+    scale_factor = 1.0
 
-    class Encoder:
-        def encode(self, captions):
-            from soundctm.text import TextConditioning
+    def __getitem__(self, index):
+        return torch.full((1, 2, 2), float(index)), torch.full((1, 2, 2), -60.0), self.captions[index]
 
-            hidden = torch.tensor([[float(bool(c))] for c in captions])[..., None]
-            return TextConditioning(hidden, torch.ones(len(captions), 1, dtype=torch.bool))
 
-    whole = LatentBatches(Rows(), Encoder(), 4, 0.5, seed=1)
-    seen = torch.cat([whole(step).latents for step in range(5)]).flatten()
-    assert sorted(seen[:10].tolist()) == list(range(10)) and sorted(seen[10:].tolist()) == list(range(10))
-    assert torch.equal(LatentBatches(Rows(), Encoder(), 4, 0.5, seed=1)(3).latents, whole(3).latents)
-    halves = [LatentBatches(Rows(), Encoder(), 2, 0.5, seed=1, rank=rank, world=2) for rank in range(2)]
-    for step in range(5):
-        assert torch.equal(torch.cat([h(step).latents for h in halves]), whole(step).latents)
-    dropped = torch.cat([whole(step).text.hidden for step in range(100)])
-    assert 0.4 < 1 - dropped.mean() < 0.6
+def test_batches_are_a_function_of_step_and_row():
+    whole = LatentBatches(Rows(), 4, 0.5, seed=1)
+    steps = [whole.batch(step, range(4)) for step in range(5)]
+    seen = torch.cat([batch.latents[:, 0, 0, 0] for batch in steps]).round().int().tolist()
+    assert sorted(seen[:10]) == list(range(10)) and sorted(seen[10:]) == list(range(10)) and seen[:10] != seen[10:]
+    for step in (3, 0, 4):  # in any order, and in parts, as other processes see it
+        again = LatentBatches(Rows(), 4, 0.5, seed=1)
+        parts = [again.batch(step, range(2)), again.batch(step, range(2, 4))]
+        assert torch.equal(torch.cat([part.latents for part in parts]), steps[step].latents)
+        assert parts[0].captions + parts[1].captions == steps[step].captions
+    dropped = sum(caption == "" for step in range(100) for caption in whole.batch(step, range(4)).captions)
+    assert 0.4 < dropped / 400 < 0.6
 
 
 def weights(folder):
@@ -117,18 +117,16 @@ class Stop(Exception):
 
 def stop_after(module, steps, config):
     """Run `module.train` and break it off as a kill would, after the checkpoint of step `steps`."""
-    from soundctm.training.run import Run
+    save = Loop.save
 
-    save = Run.save
-
-    def save_and_stop(self, step, parts, spent):
-        save(self, step, parts, spent)
-        if step == steps:
+    def save_and_stop(self, score):
+        save(self, score)
+        if self.position.step == steps:
             raise Stop
 
-    Run.save = save_and_stop
+    Loop.save = save_and_stop
     try:
         with pytest.raises(Stop):
             module.train(config)
     finally:
-        Run.save = save
+        Loop.save = save
