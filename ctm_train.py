@@ -41,6 +41,8 @@ def main(arguments: list[str]) -> int:
     config_class = getattr(module, config_name)
     parser = argparse.ArgumentParser(prog=f"ctm_train.py {name}", description=f"Train {what}.", allow_abbrev=False)
     add_arguments(parser, config_class)
+    if name == "distill":
+        module.add_dead_flags(parser)
     try:
         folder = module.train(config_from_args(config_class, parser.parse_args(arguments)))
     except (UserError, FileNotFoundError) as error:

@@ -26,7 +26,8 @@ def gradient_at(leaf: torch.Tensor, loss: torch.Tensor) -> torch.Tensor:
     it is scaled by a power of two of that size, which changes no digit of a float32 result.
     """
     scale = 2.0 ** round(math.log2(leaf.numel()))
-    return torch.autograd.grad(loss * scale, leaf)[0] / scale
+    with torch.autocast(leaf.device.type, enabled=False):  # a backward pass keeps the formats of its forward pass
+        return torch.autograd.grad(loss * scale, leaf)[0] / scale
 
 
 def norm_at(parameter: torch.Tensor, output: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
@@ -35,7 +36,8 @@ def norm_at(parameter: torch.Tensor, output: torch.Tensor, gradient: torch.Tenso
     For a weight of the last layer this goes through that layer alone. With several processes the gradients are averaged
     over them before the norm is taken, so that it is that of the whole batch and equal everywhere.
     """
-    here = torch.autograd.grad(output, parameter, gradient.to(output.dtype), retain_graph=True)[0]
+    with torch.autocast(output.device.type, enabled=False):
+        here = torch.autograd.grad(output, parameter, gradient.to(output.dtype), retain_graph=True)[0]
     return mean_over_processes(here).norm()
 
 

@@ -24,6 +24,9 @@ class DeadFlag:
 
 DEAD_FLAGS: dict[str, DeadFlag] = {
     "auxiliary_type": DeadFlag(("stop_grad",), "the official code never reads it"),
+    "ctm_unet_model_config": DeadFlag(
+        ("configs/diffusion_model_config.json",), "the student has the shape of the --teacher folder"
+    ),
     "distill_steps_per_iter": DeadFlag(("50000",), "it belongs to scale_mode progdist, whose target never moves"),
     "ema_rate": DeadFlag(("0.999",), "it only names a file there; the decay is --start_ema"),
     "freeze_text_encoder": DeadFlag(("true",), "the text encoder is always frozen; training it crashes there"),
@@ -31,10 +34,14 @@ DEAD_FLAGS: dict[str, DeadFlag] = {
     "latent_channels": DeadFlag(("8",), "the shape of the latents is the codec's"),
     "latent_f_size": DeadFlag(("16",), "the shape of the latents is the codec's"),
     "latent_t_size": DeadFlag(("256",), "the shape of the latents is the codec's"),
+    "lr_anneal_steps": DeadFlag(("0",), "the course of the learning rate is --lr_schedule"),
     "num_train_epochs": DeadFlag(("40",), "it is overwritten there; the length is --total_training_steps"),
     "parametrization": DeadFlag(("euler",), "samplers and checkpoints here know the released one, euler"),
     "schedule_sampler": DeadFlag(("uniform",), "t is drawn uniformly on the grid; the others crash there"),
     "training_mode": DeadFlag(("ctm",), "only ctm trains; the others crash there for want of s"),
+    "unet_model_config": DeadFlag(
+        ("configs/diffusion_model_config.json",), "the teacher's shape is in the --teacher folder"
+    ),
 }
 
 

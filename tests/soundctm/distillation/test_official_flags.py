@@ -9,6 +9,7 @@ from soundctm.config import add_arguments, config_from_args
 from soundctm.distillation import DistillationConfig, add_dead_flags
 from soundctm.distillation.official_flags import DEAD_FLAGS
 from soundctm.errors import UserError
+from soundctm.training.distill import DistillConfig
 
 
 def parse(*arguments: str) -> DistillationConfig:
@@ -33,7 +34,7 @@ def test_misspelt_flags_are_aliases():
 
 
 def test_every_dead_flag_is_refused_with_its_reason_unless_it_is_harmless():
-    live = {field.name for field in dataclasses.fields(DistillationConfig)}
+    live = {name for field in dataclasses.fields(DistillConfig) for name in (field.name, *field.metadata["aliases"])}
     assert not live & set(DEAD_FLAGS)
     for name, flag in DEAD_FLAGS.items():
         for value in flag.harmless:
