@@ -6,7 +6,8 @@
 A step is here forward and backward; the optimiser is the same in both. First both run in float32 and must agree to
 1e-4 in every loss and in the gradient's norm. Then they are timed in turn, the official way as it is (float32, the
 student alone in the precision chosen) and ours in that precision. "reduced" divides every width of UNet and text
-encoder by 8, so that their parameters and their work stay in the official proportion, and quarters the length.
+encoder by 8, so that their parameters and their work per width stay in the official proportion, and quarters the length;
+`--official_text` leaves the text encoder at its official size, as for a small student of flan-t5-large.
 """
 
 from __future__ import annotations
@@ -58,12 +59,12 @@ class Size:
     text: dict = field(default_factory=dict)
 
 
-EIGHTH = {"block_out_channels": [40, 80, 160, 160], "cross_attention_dim": 128, "norm_num_groups": 8}
+EIGHTH = {"block_out_channels": [40, 80, 160, 160], "norm_num_groups": 8}
 SIZES = {
     "tiny": Size(
         (8, 16, 8), 2, 2,
         {
-            "block_out_channels": [16, 16], "cross_attention_dim": 16, "norm_num_groups": 4, "layers_per_block": 1,
+            "block_out_channels": [16, 16], "norm_num_groups": 4, "layers_per_block": 1,
             "attention_head_dim": [1, 2], "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
             "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
         },
@@ -86,8 +87,8 @@ class Bench:
             channels_last=args.channels_last or None,
         )  # fmt: skip
         torch.manual_seed(0)
-        shape = json.loads((CONFIGS / "unet.json").read_text()) | size.unet
-        text = json.loads((CONFIGS / "text_encoder.json").read_text()) | size.text
+        text = json.loads((CONFIGS / "text_encoder.json").read_text()) | ({} if args.official_text else size.text)
+        shape = json.loads((CONFIGS / "unet.json").read_text()) | size.unet | {"cross_attention_dim": text["d_model"]}
         with torch.device(device):
             kinds = {"teacher": TeacherUNet, "student": StudentUNet, "target": StudentUNet}
             unets = {name: kind.from_config(shape) for name, kind in kinds.items()}
@@ -217,6 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
         "--precision", choices=precision.CHOICES, default="auto", help="of ours; of the other's student"
     )
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--official_text", action="store_true", help="the official text encoder, whatever the size")
     parser.add_argument("--compile", action="store_true", help="torch.compile our teacher and target")
     parser.add_argument("--channels_last", action="store_true", help="our networks in this memory format off GPUs too")
     parser.add_argument(
@@ -238,7 +240,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
     print(
         f"{args.size} size on {where}: UNet {million['UNet']:.1f} M, text encoder {million['text encoder']:.1f} M "
-        f"parameters; latents {list(bench.latents.shape)}, {bench.solver_steps} solver steps, precision {chosen}"
+        f"parameters; latents {list(bench.latents.shape)}, {bench.solver_steps} solver steps, precision {chosen}",
+        flush=True,
     )
     counts, worst = compare(bench)
     for way, networks in counts.items():
