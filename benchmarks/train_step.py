@@ -5,9 +5,11 @@
 
 A step is here forward and backward; the optimiser is the same in both. First both run in float32 and must agree to
 1e-4 in every loss and in the gradient's norm. Then they are timed in turn, the official way as it is (float32, the
-student alone in the precision chosen) and ours in that precision. "reduced" divides every width of UNet and text
-encoder by 8, so that their parameters and their work per width stay in the official proportion, and quarters the length;
-`--official_text` leaves the text encoder at its official size, as for a small student of flan-t5-large.
+student alone in the precision chosen) and ours in that precision.
+
+"reduced" divides every width of UNet and text encoder by 8, which keeps them in proportion, and cuts the latents to a
+quarter of the length, which makes a caption four times as costly beside a clip as it is officially. `--official_text`
+leaves the text encoder at its official size, as for a small student of flan-t5-large.
 """
 
 from __future__ import annotations
