@@ -16,6 +16,8 @@ from soundctm.training.checkpointing import Checkpointer
 
 logger = logging.getLogger(__name__)
 
+PLACES = ("output_dir", "resume_from_checkpoint", "cache_dir")  # options that say where, not what
+
 
 @dataclass
 class Position:
@@ -68,7 +70,8 @@ def restore(
         except (RuntimeError, ValueError) as error:
             reason = [line.strip() for line in str(error).splitlines()][:2][-1]
             raise UserError(f"{where} is of another configuration: its {name} does not fit ({reason})") from error
-    if changed := differences(state.get("options", {}), dataclasses.asdict(options)):
+    own = {name: value for name, value in dataclasses.asdict(options).items() if name not in PLACES}
+    if changed := differences(state.get("options", {}), own):
         logger.warning("resumed at step %d with other options: %s", step, changed)
     else:
         logger.info("resumed at step %d", step)

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import soundfile
 import tiny
 import torch
 from safetensors.torch import load_file
@@ -56,8 +57,12 @@ def test_teacher_logs_and_resumes_to_the_same_weights(world, trained_teacher, tm
 
 
 def test_distillation_makes_a_checkpoint_that_sounds(world, trained_teacher, tmp_path):
-    config = distill_config(world, trained_teacher, tmp_path / "run")
+    config = distill_config(world, trained_teacher, tmp_path / "run", sample_clips=1, validation_every=6)
     model = distill.train(config)
+    for steps in (1, 4):
+        folder = tmp_path / "run" / "samples" / "step-00000006" / f"{steps}step"
+        assert soundfile.info(folder / "00.wav").duration == SECONDS and (folder / "00.png").stat().st_size > 5000
+        assert (folder / "captions.csv").read_text().splitlines()[0] == "file_name,caption"
     stop_after(distill, 3, again := dataclasses.replace(config, output_dir=str(tmp_path / "again")))
     resumed = distill.train(again)
     for part in ("ema", "student"):
