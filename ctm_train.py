@@ -45,6 +45,8 @@ def main(arguments: list[str]) -> int:
     config_class = getattr(module, config_name)
     parser = argparse.ArgumentParser(prog=f"ctm_train.py {name}", description=f"Train {what}.", allow_abbrev=False)
     add_arguments(parser, config_class)
+    if name == "distill":
+        module.add_dead_flags(parser)
     try:
         config = config_from_args(config_class, parser.parse_args(arguments))
         if getattr(config, "validate_data", False):

@@ -18,7 +18,16 @@ from soundctm.checkpoints import NETWORKS, load_network, save_checkpoint
 from soundctm.config import option
 from soundctm.data.latents import state_hash
 from soundctm.denoisers import StudentDenoiser, TeacherDenoiser
-from soundctm.distillation import Distillation, DistillationConfig, Draws, Losses, draw
+from soundctm.distillation import (
+    Distillation,
+    DistillationConfig,
+    Draws,
+    Losses,
+    draw,
+    target_decay,
+    tune,
+)
+from soundctm.distillation.official_flags import add_dead_flags as add_dead_flags  # for the script's parser
 from soundctm.ema import update_ema
 from soundctm.errors import UserError
 from soundctm.networks import StudentUNet
@@ -57,7 +66,6 @@ class DistillConfig(SourceConfig, RunConfig, DistillationConfig):
     lr: float = option(8e-5, "learning rate of RAdam", aliases=("learning_rate",))
     lr_schedule: str = option("constant", "learning rate over the run", choices=("constant", "cosine"))
     weight_decay: float = option(0.0, "weight decay")
-    start_ema: float = option(0.999, "decay of the target, which is also the model that is shipped", aliases=("ema",))
     model_grad_clip_value: float = option(1000.0, "largest gradient norm", aliases=("grad_clip",))
     seed: int = option(5031, "seed of order, draws and noise")
     log_every: int = option(10, "steps between log lines")
@@ -109,6 +117,7 @@ class DistillTask(DiffusionTask):
         teacher = TeacherDenoiser(self.teacher_unet, config.schedule).to(self.device).eval().requires_grad_(False)
         self.student = StudentDenoiser(unet, config.schedule).to(self.device).train()
         self.target = copy.deepcopy(self.student).eval().requires_grad_(False)
+        tune(config, teacher, self.student, self.target)
         self.model = StudentObjective(self.student, Distillation(teacher, self.student, self.target, config))
         # The target's own losses: how well it agrees with itself and with the teacher.
         unbalanced = dataclasses.replace(config, apply_adaptive_weight=False)
@@ -120,20 +129,23 @@ class DistillTask(DiffusionTask):
 
     def outcome(self, batch: LatentRows, moment: Moment) -> Outcome:
         shape = batch.latents.shape[1:]
-        draws = draw_rows(self.config, self.config.seed, moment.step, batch.rows, self.shares.total, shape)
+        seed, total = self.config.seed, self.shares.total
+        draws = draw_rows(self.config, seed, moment.step, batch.rows, total, shape, moment.done)
         losses = self.model(self.with_text(batch), draws.to(self.device))
-        values = {**named(losses), "omega": draws.omega.mean(), "solver_steps": torch.tensor(float(draws.solver_steps))}
+        values = {**named(losses), "solver_steps": torch.tensor(float(draws.solver_steps))}
+        if draws.omega is not None:
+            values["omega"] = draws.omega.mean()
         return Outcome(losses.total, values)
 
     def work(self, moment: Moment) -> int:
-        return small_draws(self.config, self.config.seed, moment.step, 1).solver_steps
+        return small_draws(self.config, self.config.seed, moment.step, 1, moment.done).solver_steps
 
     def updated(self, moment: Moment) -> None:
-        update_ema(self.target, self.student, self.config.start_ema)
+        update_ema(self.target, self.student, target_decay(self.config, moment.done))
 
     def held_out_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         count, *shape = batch.latents.shape
-        draws = draw_rows(self.config, HELD_OUT_SEED, batch.rows[0], range(count), count, shape)
+        draws = draw_rows(self.config, HELD_OUT_SEED, batch.rows[0], range(count), count, shape, done=1.0)
         losses = self.held_out_step(batch.latents, batch.text, batch.empty, draws.to(self.device))
         return {f"validation_{name}": value for name, value in named(losses).items() if name != "balance"}
 
@@ -160,16 +172,18 @@ def train(config: DistillConfig) -> Path:
     return loop.train(DistillTask(config))
 
 
-def small_draws(config: DistillConfig, seed: int, step: int, total: int) -> Draws:
+def small_draws(config: DistillConfig, seed: int, step: int, total: int, done: float) -> Draws:
     """The draws of all `total` rows of a step, without noise: every process draws the same and takes its rows."""
-    return draw(torch.empty(total, 0), config, config.schedule, generator(seed, step, stream=SHARED))
+    return draw(torch.empty(total, 0), config, config.schedule, generator(seed, step, stream=SHARED), done)
 
 
-def draw_rows(config: DistillConfig, seed: int, step: int, rows: range, total: int, shape: Sequence[int]) -> Draws:
+def draw_rows(
+    config: DistillConfig, seed: int, step: int, rows: range, total: int, shape: Sequence[int], done: float
+) -> Draws:
     """The draws of some rows of the `total` of a step; noise of the latents' `shape` has a generator per row."""
     own = {
         name: value[list(rows)] if isinstance(value, torch.Tensor) else value
-        for name, value in vars(small_draws(config, seed, step, total)).items()
+        for name, value in vars(small_draws(config, seed, step, total, done)).items()
     }
     draws = generators(seed, step, rows, NOISE)
     own["noise"], own["dsm_noise"] = normal(shape, draws), normal(shape, draws)
