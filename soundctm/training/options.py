@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import timedelta
 
+import torch
 from accelerate import Accelerator, PartialState
 
 from soundctm import precision
@@ -47,7 +47,8 @@ class RunConfig:
 
 def start_accelerator(config: RunConfig) -> Accelerator:
     """accelerate's view of the processes of this run, in the precision that the configuration means here."""
-    cpu = config.cpu or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+    # Without being told that there is no GPU, accelerate leaves the processes of a CPU alone with themselves.
+    cpu = config.cpu or not torch.accelerator.is_available()
     # gloo and NCCL give up on a silent process after minutes unless told otherwise
     state = PartialState(cpu=cpu, timeout=PATIENCE)
     return Accelerator(mixed_precision=precision.resolve(config.mixed_precision, state.device), cpu=cpu)

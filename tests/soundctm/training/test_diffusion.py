@@ -8,6 +8,7 @@ import pytest
 import soundfile
 import tiny
 import torch
+from clips_fixture import write_clips
 from safetensors.torch import load_file
 from tiny import SECONDS, write_world
 
@@ -86,6 +87,27 @@ def test_checkpoint_of_another_configuration_is_refused(world, trained_teacher, 
     (output.parent / "unet.json").write_text(json.dumps(unet))
     with pytest.raises(UserError, match="another configuration"):
         teacher.train(config)
+
+
+def test_own_sounds_with_bad_files_and_mixtures(world, tmp_path):
+    table = write_clips(tmp_path / "data", SECONDS)
+    good = table.with_name("good.csv")
+    good.write_text("\n".join(table.read_text().splitlines()[:9]) + "\n")
+    given = {
+        "train_file": str(table), "audio_dir": str(table.parent / "audio"), "validation_file": str(good),
+        "mix_share": 0.25, "cache_dir": str(tmp_path / "cache"), "max_train_steps": 4, "validation_every": 4,
+    }  # fmt: skip
+    first = teacher.train(teacher_config(world, tmp_path / "run", max_bad_clips=0.2, **given))
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["bad_clips"] == 2 and log[-1]["validation_loss"] > 0
+    again = teacher_config(world, tmp_path / "again", max_bad_clips=0.2, num_workers=1, **given)
+    stop_after(teacher, 3, again)
+    for a, b in zip(weights(first).values(), weights(teacher.train(again)).values(), strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(UserError, match="2 of 14 clips cannot be read: .*corrupt.wav.*missing.wav.* max_bad_clips"):
+        teacher.train(teacher_config(world, tmp_path / "strict", **given))
+    with pytest.raises(UserError, match="mix_share is for train_file"):
+        teacher.train(teacher_config(world, tmp_path / "corpus", mix_share=0.25))
 
 
 class Rows:
