@@ -47,6 +47,7 @@ def write_world(folder: Path) -> dict[str, str]:
         "items": 16,
         "validation_items": 8,
         "mixed_precision": "no",
+        "sample_clips": 0,
         "cpu": True,
     }
 
