@@ -25,8 +25,7 @@ def multistep(denoise: Denoise, z: torch.Tensor, sigmas: torch.Tensor) -> torch.
     """The same equation and arguments as `heun`, with n + 1 calls of `denoise` for n steps instead of 2 n.
 
     The first step is Heun's. Every further one takes D as linear in lambda = -ln(sigma), through its values at the last
-    two levels, and integrates exactly (DPM-Solver++ 2M, Lu et al. 2022, algorithm 2). Second order as well, but with a
-    larger constant: on the way it never looks at the level it goes to.
+    two levels, and integrates exactly (DPM-Solver++ 2M, Lu et al. 2022, algorithm 2), which is of second order as well.
     """
     z, before = _heun_step(denoise, z, sigmas[0], sigmas[1])
     for past, sigma, following in zip(sigmas[:-2], sigmas[1:-1], sigmas[2:], strict=True):

@@ -1,5 +1,6 @@
 """The step's one backward pass against the plain formulas, under every option; how often it calls the networks."""
 
+import contextlib
 import dataclasses
 
 import pytest
@@ -7,7 +8,9 @@ import torch
 from helpers import close, golden
 from nets import SCHEDULE, SMALLER, new_student, new_teacher, text
 
+from benchmarks.measuring import Counts
 from soundctm import losses
+from soundctm.denoisers import StudentDenoiser
 from soundctm.distillation import Distillation, DistillationConfig, Draws, draw
 from soundctm.schedule import append_dims
 
@@ -130,19 +133,12 @@ def test_continuous_time_on_the_levels_is_discrete_time():
 @pytest.mark.parametrize("solver, solving", [("heun", 2 * 5), ("multistep", 5 + 1)])
 def test_network_calls_of_a_step(solver, solving):
     config = DistillationConfig(num_heun_step=5, num_heun_step_random=False, solver=solver)
-    models = {"teacher": TEACHER, "student": new_student(config=SMALLER), "target": TARGET}
-    rows = {name: [] for name in models}
-    hooks = [
-        model.unet.conv_in.register_forward_pre_hook(lambda _, inputs, seen=rows[name]: seen.append(len(inputs[0])))
-        for name, model in models.items()
-    ]
-    back = []
-    hooks.append(TEACHER.unet.conv_in.register_full_backward_pre_hook(lambda *_: back.append("teacher")))
-    hooks.append(models["student"].unet.conv_in.register_full_backward_pre_hook(lambda *_: back.append("student")))
-    try:
-        Distillation(*models.values(), config)(LATENTS, PROMPT, EMPTY, drawn(config)).total.backward()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    assert rows == {"teacher": [4] * solving + [2, 2], "student": [4], "target": [2]}
-    assert back == ["teacher", "student"]
+    unets = TEACHER.unet, new_student(config=SMALLER).unet, TARGET.unet
+    counts = [Counts() for _ in unets]
+    with contextlib.ExitStack() as hooks:
+        for count, unet in zip(counts, unets, strict=True):
+            hooks.enter_context(count.of(unet.conv_in))
+        student = StudentDenoiser(unets[1], SCHEDULE)
+        Distillation(TEACHER, student, TARGET, config)(LATENTS, PROMPT, EMPTY, drawn(config)).total.backward()
+    found = [(count.calls, count.samples, count.backwards) for count in counts]
+    assert found == [(solving + 2, 4 * solving + 4, 1), (1, 4, 1), (1, 2, 0)]
