@@ -1,4 +1,4 @@
-"""Train the parts of SoundCTM: `vae`, `vocoder`, `teacher`, and `distill`, which is meant when none is named.
+"""Train the parts of SoundCTM: `vae` or `patches`, `vocoder`, `teacher`, and `distill`, meant when none is named.
 
     python ctm_train.py teacher --config configs/mini/teacher.yaml
     accelerate launch ctm_train.py --config configs/mini/distill.yaml --output_dir exp/distill
@@ -20,12 +20,16 @@ PARTS = {  # name: (module with `train(config)`, its configuration, what it is)
     "distill": ("soundctm.training.distill", "DistillConfig", "the student, from a trained teacher"),
     "teacher": ("soundctm.training.teacher", "TeacherConfig", "the EDM diffusion model that is distilled"),
     "vae": ("soundctm.training.codec.vae", "VAETrainingConfig", "the mel VAE"),
+    "patches": ("soundctm.training.codec.patches", "PatchConfig", "the linear mel VAE of the small model, in a minute"),
     "vocoder": ("soundctm.training.codec.vocoder", "VocoderTrainingConfig", "the vocoder"),
 }
 
 
 def main(arguments: list[str]) -> int:
-    """Parse, build, call. Returns the exit code: 0, or 2 when something given is wrong."""
+    """Parse, build, call. Returns the exit code: 0, 2 when something given is wrong, 1 for data with problems.
+
+    SIGTERM and SIGINT end a training with 143 and 130 after a checkpoint (soundctm.training.stop).
+    """
     name = "distill"
     if arguments and not arguments[0].startswith("-"):
         name = arguments.pop(0)
@@ -41,8 +45,13 @@ def main(arguments: list[str]) -> int:
     config_class = getattr(module, config_name)
     parser = argparse.ArgumentParser(prog=f"ctm_train.py {name}", description=f"Train {what}.", allow_abbrev=False)
     add_arguments(parser, config_class)
+    if name == "distill":
+        module.add_dead_flags(parser)
     try:
-        folder = module.train(config_from_args(config_class, parser.parse_args(arguments)))
+        config = config_from_args(config_class, parser.parse_args(arguments))
+        if getattr(config, "validate_data", False):
+            return 0 if importlib.import_module("soundctm.training.source").check_data(config) else 1
+        folder = module.train(config)
     except (UserError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 from audioldm.errors import CodecError
 from audioldm.mel import LogMel, MelConfig
-from audioldm.vae import downsampling, posterior, sample_noise
+from audioldm.patches import PatchVAE
+from audioldm.refine import refine
+from audioldm.vae import downsampling, load_vae, posterior, sample_noise
 from audioldm.vocoder import load_vocoder
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
@@ -32,18 +34,21 @@ class AudioLDMCodec(nn.Module):
 
     def __init__(
         self,
-        vae: AutoencoderKL,
+        vae: AutoencoderKL | PatchVAE,
         vocoder: nn.Module | None,
         mel: LogMel | None = None,
         scale_factor: float = 1.0,
         default_seconds: float = 10.24,
+        refinements: int = 0,
     ) -> None:
+        """`refinements` is how often the vocoder's waveform is drawn nearer to its mel (`audioldm.refine`)."""
         super().__init__()
         self.vae = vae
         self.vocoder = vocoder
         self.mel = mel or LogMel()
         self.scale_factor = float(scale_factor)
         self.default_seconds = float(default_seconds)
+        self.refinements = int(refinements)
         self.eval().requires_grad_(False)
 
     @property
@@ -103,13 +108,19 @@ class AudioLDMCodec(nn.Module):
 
     @torch.no_grad()
     def mel_to_waveform(self, mel: Tensor) -> Tensor:
-        """Waveforms [B, T * hop_length], float32 in [-1, 1], of log-mels [B, 1, T, mels]."""
+        """Waveforms [B, T * hop_length], float32 in [-1, 1], of log-mels [B, 1, T, mels].
+
+        A mel may ask for more than full scale (strong guidance does); such a clip is turned down, never cut off.
+        """
         if self.vocoder is None:
             raise CodecError("this codec has no vocoder yet; train one with `ctm_train.py vocoder`")
         samples = mel.shape[2] * self.mel.config.hop_length
         # HiFi-GAN's first upsampler gives one frame more than its stride asks for: 32 samples too many.
         waveform = self.vocoder(mel[:, 0].to(self.dtype))[:, :samples]
-        return waveform.float().clamp(-1.0, 1.0)
+        if self.refinements:
+            waveform = refine(waveform, mel, self.mel, self.refinements)
+        waveform = waveform.float()
+        return waveform / waveform.abs().amax(dim=1, keepdim=True).clamp_min(1.0)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Waveforms [B, samples], float32 in [-1, 1], of latents [B, C, T/4, mels/4]; samples = T * hop_length."""
@@ -123,6 +134,7 @@ class AudioLDMCodec(nn.Module):
             "_class_name": type(self).__name__,
             "scale_factor": self.scale_factor,
             "default_seconds": self.default_seconds,
+            "refinements": self.refinements,
             "mel": dataclasses.asdict(self.mel.config),
         }
         (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
@@ -141,11 +153,12 @@ class AudioLDMCodec(nn.Module):
             values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             mel = LogMel(MelConfig(**values["mel"]))
             scale_factor, seconds = float(values["scale_factor"]), float(values["default_seconds"])
+            refinements = int(values.get("refinements", 0))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CodecError(f"{folder} is not a codec folder: its config.json cannot be used ({error})") from error
         try:
-            vae = nn.Module.to(AutoencoderKL.from_pretrained(folder / "vae"), dtype)
+            vae = nn.Module.to(load_vae(folder / "vae"), dtype)
             vocoder = load_vocoder(folder / "vocoder", dtype) if (folder / "vocoder").is_dir() else None
         except OSError as error:
             raise CodecError(f"{folder} is not a whole codec folder: {error}") from error
-        return cls(vae, vocoder, mel, scale_factor, seconds)
+        return cls(vae, vocoder, mel, scale_factor, seconds, refinements)

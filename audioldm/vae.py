@@ -1,14 +1,18 @@
-"""The mel VAE: diffusers' AutoencoderKL in AudioLDM's shape (three levels, so time and mel shrink four times)."""
+"""The mel VAEs: diffusers' AutoencoderKL in AudioLDM's shape (three levels, so time and mel shrink four times), and the
+linear `PatchVAE` of the small model."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
 from audioldm.errors import CodecError
+from audioldm.patches import PatchVAE
 
 FULL_CHANNELS = (128, 256, 512)  # the released AudioLDM VAE, with two layers per block
 
@@ -32,12 +36,14 @@ def build_vae(
     )
 
 
-def downsampling(vae: AutoencoderKL) -> int:
+def downsampling(vae: AutoencoderKL | PatchVAE) -> int:
     """How many mel frames one latent frame covers."""
+    if isinstance(vae, PatchVAE):
+        return vae.config.patch_size
     return 2 ** (len(vae.config.block_out_channels) - 1)
 
 
-def posterior(vae: AutoencoderKL, mel: Tensor) -> tuple[Tensor, Tensor]:
+def posterior(vae: AutoencoderKL | PatchVAE, mel: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of the latents of `mel` [B, 1, T, mels], each [B, C, T/4, mels/4]."""
     distribution = vae.encode(mel).latent_dist
     return distribution.mean, distribution.std
@@ -56,3 +62,17 @@ def sample_noise(like: Tensor, generator: torch.Generator | Sequence[torch.Gener
 
 def _device(generator: torch.Generator | None, like: Tensor) -> torch.device:
     return generator.device if generator is not None else like.device
+
+
+VAES = {"AutoencoderKL": AutoencoderKL, "PatchVAE": PatchVAE}
+
+
+def load_vae(folder: Path) -> AutoencoderKL | PatchVAE:
+    """The VAE saved in `folder`; its config.json says which class. Raises CodecError for any other class."""
+    config = folder / "config.json"
+    if not config.is_file():
+        raise CodecError(f"{folder} holds no VAE: there is no config.json")
+    name = json.loads(config.read_text(encoding="utf-8")).get("_class_name", "?")
+    if name not in VAES:
+        raise CodecError(f"{config} names the VAE {name}; known are {', '.join(VAES)}")
+    return VAES[name].from_pretrained(folder)

@@ -65,9 +65,18 @@ def add_arguments(parser: argparse.ArgumentParser, cls: type) -> None:
         flags = list(dict.fromkeys(f"--{name}" for name in names))
         text = field.metadata.get("help", "") + f" (default: {field.default})"
         extra: dict[str, Any] = {"nargs": "?", "const": "true"} if kind is bool else {}
+        if typing.get_origin(kind) is tuple:
+            extra = {"nargs": "+", "action": _Joined}
         parser.add_argument(
             *flags, dest=field.name, default=argparse.SUPPRESS, metavar="V", help=text.replace("%", "%%"), **extra
         )
+
+
+class _Joined(argparse.Action):
+    """Several values of one flag, `--steps 1 2 4`, become one text, as `--steps "1 2 4"` and `--steps 1,2,4` are."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, " ".join(values))
 
 
 def config_from_args(cls: type[T], args: argparse.Namespace) -> T:

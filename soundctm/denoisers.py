@@ -34,7 +34,7 @@ class TeacherDenoiser(nn.Module):
     def forward(self, z: torch.Tensor, sigma: torch.Tensor, text: TextConditioning) -> torch.Tensor:
         """Denoised latents, shape and dtype of z (EDM eq. 7)."""
         output = self.unet(*self._inputs(z, sigma, text), encoder_attention_mask=text.mask).sample
-        return _combine(self.schedule, z, sigma, output)
+        return combine(self.schedule, z, sigma, output)
 
     def features(
         self, z: torch.Tensor, sigma: torch.Tensor, text: TextConditioning, depth: Depth
@@ -64,8 +64,7 @@ class StudentDenoiser(nn.Module):
         omega: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """z at level t -> z at s <= t along the trajectory guided by omega [B] (CTM lemma 1); z itself at s = t."""
-        ratio = append_dims(s / t, z.ndim).to(z.dtype)
-        return ratio * z + (1 - ratio) * self.estimate(z, t, s, text, omega)
+        return self.jump(z, t, s, self.output(z, t, s, text, omega))
 
     def estimate(
         self,
@@ -76,16 +75,31 @@ class StudentDenoiser(nn.Module):
         omega: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """g_theta(z, t, s): at s = t the student's denoiser."""
+        return combine(self.schedule, z, t, self.output(z, t, s, text, omega))
+
+    def output(
+        self,
+        z: torch.Tensor,
+        t: torch.Tensor,
+        s: torch.Tensor,
+        text: TextConditioning,
+        omega: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """F_theta: what the network itself gives, shape of z, in its own dtype."""
         dtype = self.unet.dtype
         rows = z.shape[0]
-        output = self.unet(
+        return self.unet(
             (append_dims(self.schedule.c_in(t), z.ndim) * z).to(dtype),
             network_time(t).float().expand(rows),
             text.hidden.to(dtype),
             encoder_attention_mask=text.mask,
             added_cond_kwargs={"s": network_time(s).float().expand(rows), "omega": omega},
         ).sample
-        return _combine(self.schedule, z, t, output)
+
+    def jump(self, z: torch.Tensor, t: torch.Tensor, s: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+        """G_theta from the network's output at (z, t, s)."""
+        ratio = append_dims(s / t, z.ndim).to(z.dtype)
+        return ratio * z + (1 - ratio) * combine(self.schedule, z, t, output)
 
 
 def guided(teacher: TeacherDenoiser, text: TextConditioning, empty: TextConditioning, omega: torch.Tensor) -> Denoise:
@@ -127,6 +141,7 @@ def guided_jump(
     return jump
 
 
-def _combine(schedule: SigmaSchedule, z: torch.Tensor, sigma: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+def combine(schedule: SigmaSchedule, z: torch.Tensor, sigma: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    """c_skip(sigma) z + c_out(sigma) F: the clean estimate behind z from a network's output F (EDM eq. 7)."""
     skip, out = append_dims(schedule.c_skip(sigma), z.ndim), append_dims(schedule.c_out(sigma), z.ndim)
     return (skip * z + out * output).to(z.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -14,7 +15,8 @@ def write_whole(path: str | os.PathLike, content: str | bytes) -> None:
     Raises UserError when the place cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.tmp")
+    digest = hashlib.sha256(path.name.encode("utf-8", "surrogateescape")).hexdigest()[:16]  # names may be long
+    temporary = path.with_name(f".{digest}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)

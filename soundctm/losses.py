@@ -43,17 +43,12 @@ def feature_distance(estimate: Sequence[torch.Tensor], target: Sequence[torch.Te
     return torch.stack(losses).sum(0)
 
 
-def balance(
-    consistency: torch.Tensor, denoising: torch.Tensor, parameter: torch.Tensor, highest: float = 1000.0
-) -> torch.Tensor:
-    """The adaptive weight of the denoising loss: |grad consistency| / (|grad denoising| + 1e-8) at one parameter.
+def balance(consistency: torch.Tensor, denoising: torch.Tensor, highest: float = 1000.0) -> torch.Tensor:
+    """The adaptive weight of the denoising loss from the norms of both gradients at the output layer (0-dim).
 
-    Both losses are means (0-dim) whose graph is kept; the result is a detached 0-dim tensor in [0, highest]
-    (VQGAN's rule, CTM eq. 22).
+    |grad consistency| / (|grad denoising| + 1e-8), in [0, highest] (VQGAN's rule, CTM eq. 22).
     """
-    wanted = torch.autograd.grad(consistency, parameter, retain_graph=True)[0].norm()
-    given = torch.autograd.grad(denoising, parameter, retain_graph=True)[0].norm()
-    return (wanted / (given + 1e-8)).clamp(0.0, highest).detach()
+    return (consistency / (denoising + 1e-8)).clamp(0.0, highest)
 
 
 def _unit(features: torch.Tensor) -> torch.Tensor:

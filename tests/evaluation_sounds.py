@@ -12,6 +12,7 @@ from torch import Tensor
 
 from soundctm.evaluation.extractors import registry
 from soundctm.evaluation.extractors.base import Features
+from soundctm.evaluation.extractors.weights import sha256
 
 RATE = 16_000
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -75,19 +76,23 @@ class SpectrumExtractor:
         return Features(embeddings, 2 * embeddings.mean(0))
 
 
-def register(monkeypatch, extractors: dict[str, Callable[[], SpectrumExtractor]], classes: Sequence[str]) -> None:
-    """Make the registry know `extractors` (name -> what builds one) as well; those named in `classes` have logits."""
-    load, digest = registry.load_extractor, registry.weights_hash
-    hashes = {name: build().weights_hash for name, build in extractors.items()}
-    for name in extractors:
-        entry = registry.Entry(name, name.capitalize(), 8000, 16, 16 if name in classes else 0, "tests", "nowhere")
+def register(monkeypatch, folder: Path, extractors: dict[str, Callable[..., SpectrumExtractor]]) -> None:
+    """Make the registry know `extractors` too (name -> what builds one, given its weights' hash).
+
+    Their weights are a file in `folder`. All but `clap` are said to have logits.
+    """
+    weights = folder / "weights"
+    weights.write_text("weights")
+    for name, build in extractors.items():
+        entry = registry.Entry(
+            name=name,
+            title=name.capitalize(),
+            sampling_rate=8000,
+            dim=16,
+            classes=0 if name == "clap" else 16,
+            purpose="tests",
+            weights=str(weights),
+            files=lambda path: [weights],
+            load=lambda path, device, build=build: build(weights_hash=sha256([weights])),
+        )
         monkeypatch.setitem(registry.ENTRIES, name, entry)
-
-    def load_extractor(name: str, weights: str | None = None, device: str = "cpu"):
-        return extractors[name]() if name in extractors else load(name, weights, device)
-
-    def weights_hash(name: str, weights: str | None = None) -> str:
-        return hashes[name] if name in extractors else digest(name, weights)
-
-    monkeypatch.setattr(registry, "load_extractor", load_extractor)
-    monkeypatch.setattr(registry, "weights_hash", weights_hash)

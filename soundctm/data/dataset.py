@@ -71,10 +71,13 @@ class CaptionedAudioDataset(Dataset):
         return fit_clip(waveform, self.num_samples), file.caption
 
 
-def read_captioned_files(table: str | os.PathLike, root: str | os.PathLike | None = None) -> list[CaptionedFile]:
+def read_captioned_files(
+    table: str | os.PathLike, root: str | os.PathLike | None = None, must_exist: bool = True
+) -> list[CaptionedFile]:
     """Rows of a CSV `file_name,caption`, file names relative to `root` (default: the CSV's folder).
 
-    Raises UserError for an absent or empty CSV, absent columns, a row without a caption, and absent sound files.
+    Raises UserError for an absent or empty CSV, absent columns, a row without a caption, and absent sound files
+    (unless `must_exist` is false).
     """
     table = Path(table)
     root = Path(root) if root is not None else table.parent
@@ -99,7 +102,8 @@ def read_captioned_files(table: str | os.PathLike, root: str | os.PathLike | Non
         if not (row["file_name"] or "").strip() or not (row["caption"] or "").strip():
             raise UserError(f"{table}, line {number}: both file_name and caption need a value")
         files.append(CaptionedFile(root / row["file_name"].strip(), row["caption"].strip()))
-    _check_files(files, table)
+    if must_exist:
+        _check_files(files, table)
     return files
 
 

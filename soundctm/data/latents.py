@@ -37,6 +37,11 @@ class LatentDataset(Dataset):
         self.captions, self.labels = captions, labels
         self.scale_factor = scale_factor
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[channels, frames, bands] of one item."""
+        return tuple(self.mean.shape[1:])
+
     def __len__(self) -> int:
         return len(self.captions)
 

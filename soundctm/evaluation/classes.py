@@ -37,7 +37,9 @@ CLASSES = (
     SoundClass("chopping wood", ("chopping wood",), ("Chop", "Knock", "Wood", "Hammer", "Thunk", "Tap")),
     SoundClass("glass breaking", ("glass breaking",), ("Glass", "Shatter", "Breaking", "Chink, clink")),
     SoundClass(
-        "bell", ("bell",), ("Bell", "Church bell", "Bicycle bell", "Cowbell", "Tubular bells", "Change ringing")
+        "bell",
+        ("bell",),
+        ("Bell", "Church bell", "Bicycle bell", "Cowbell", "Tubular bells", "Change ringing (campanology)"),
     ),
     SoundClass("piano", ("piano",), ("Piano", "Keyboard (musical)", "Electric piano")),
     SoundClass("guitar", ("guitar",), ("Guitar", "Acoustic guitar", "Electric guitar", "Plucked string instrument")),

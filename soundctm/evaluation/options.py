@@ -45,6 +45,7 @@ class EvaluationOptions:
 
     # what comes out
     output: str | None = option(None, "JSON lines; GENERATED_DIR.evaluation.jsonl if not given")
+    page: str | None = option(None, "one HTML file with the numbers, spectrograms, classes, and clips to play")
 
     def __post_init__(self) -> None:
         check_options(self)

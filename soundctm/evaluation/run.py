@@ -45,6 +45,10 @@ def main(arguments: Sequence[str]) -> int:
         report = evaluate(options)
         report.save(options.report_path)
         save_config(options, options.report_path.with_suffix(".yaml"))
+        if options.page is not None:
+            from soundctm.evaluation.pages.report import write_page  # matplotlib takes a second to import
+
+            write_page(report, options.reference_dir, options.generated_dir, options.page)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -6,8 +6,9 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from soundctm.config import add_arguments, config_from_args, save_config
 from soundctm.errors import UserError
@@ -19,9 +20,13 @@ from soundctm.inference.output import ensure_writable, remove_clips, to_make
 from soundctm.inference.prompts import read_prompts
 from soundctm.inference.workers import Workers
 
+if TYPE_CHECKING:
+    from soundctm.pipeline import SoundCTMPipeline
+
 log = logging.getLogger(__name__)
 
 CONFIG = "config.yaml"
+Load = Callable[[InferenceOptions, str], "SoundCTMPipeline"]
 
 
 def parse_options(arguments: Sequence[str]) -> InferenceOptions:
@@ -40,8 +45,11 @@ def parse_options(arguments: Sequence[str]) -> InferenceOptions:
     return config_from_args(InferenceOptions, parser.parse_args(arguments))
 
 
-def run(options: InferenceOptions) -> Path:
-    """Make what `options` ask for; returns the output folder. Raises UserError, before a model is loaded if it can."""
+def run(options: InferenceOptions, load: Load | None = None) -> Path:
+    """Make what `options` ask for; returns the output folder. Raises UserError, before a model is loaded if it can.
+
+    `load(options, device)` gives the pipeline, and is called only if a clip is missing; default `load_pipeline`.
+    """
     prompts = read_prompts(options.test_file, options.prompt, options.prefix)
     clips = plan_clips(prompts, options.seed, options.num_samples)
     name, files = checkpoint_files(options)
@@ -66,7 +74,7 @@ def run(options: InferenceOptions) -> Path:
     if mine:
         from soundctm.inference.generate import generate
 
-        pipeline = load_pipeline(options, workers.device(options.device))
+        pipeline = (load or load_pipeline)(options, workers.device(options.device))
         generate(pipeline, mine, options, manifest, show_progress=workers.is_main)
     if options.save_spectrograms:
         from soundctm.inference.generate import draw_missing

@@ -2,58 +2,91 @@
 
 from __future__ import annotations
 
+import io
 import os
 import textwrap
 import warnings
-from pathlib import Path
 
 import matplotlib
 import numpy as np
 import torch
 import torchaudio.functional as F
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from soundctm.files import write_whole
 
 FFT, HOP, MELS = 1024, 160, 128
 RANGE_DB = 80.0  # below the loudest point
+COLOURS = "magma"
 
 
-def mel_db(audio: np.ndarray, sampling_rate: int) -> np.ndarray:
-    """Power of `audio` [samples] on slaney mels, dB below its maximum [MELS, frames]; silence is -RANGE_DB."""
+def mel_power(audio: np.ndarray, sampling_rate: int) -> np.ndarray:
+    """Power of `audio` [samples] on slaney mels [MELS, frames], one frame every HOP samples."""
     wave = torch.as_tensor(np.asarray(audio, np.float32))
     window = torch.hann_window(FFT)
     power = torch.stft(wave, FFT, HOP, window=window, pad_mode="constant", return_complex=True).abs().square()
     bank = F.melscale_fbanks(
         FFT // 2 + 1, 0.0, sampling_rate / 2, MELS, sampling_rate, norm="slaney", mel_scale="slaney"
     )
-    mel = bank.T @ power
-    top = mel.max().clamp(min=1e-10)
-    return (10.0 * torch.log10((mel / top).clamp(min=10.0 ** (-RANGE_DB / 10.0)))).numpy()
+    return (bank.T @ power).numpy()
 
 
-def save_spectrogram(path: str | os.PathLike, audio: np.ndarray, sampling_rate: int, title: str) -> None:
-    """Write a PNG through a temporary name. The axis of frequencies is mel-spaced with labels in Hz."""
-    levels = mel_db(audio, sampling_rate)
-    figure = Figure(figsize=(7.0, 3.2), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    seconds = len(audio) / sampling_rate
+def to_db(power: np.ndarray, top: float | None = None) -> np.ndarray:
+    """`power` in dB below `top` (default: its own maximum), at least -RANGE_DB; silence is -RANGE_DB."""
+    top = max(float(power.max()) if top is None else top, 1e-10)
+    return 10.0 * np.log10(np.maximum(power / top, 10.0 ** (-RANGE_DB / 10.0)))
+
+
+def mel_db(audio: np.ndarray, sampling_rate: int) -> np.ndarray:
+    """`mel_power` of `audio` [samples] in dB below its own maximum [MELS, frames]."""
+    return to_db(mel_power(audio, sampling_rate))
+
+
+def draw_levels(axes: Axes, levels: np.ndarray, seconds: float, sampling_rate: int) -> AxesImage:
+    """Show `levels` [MELS, frames] (dB, 0 is the loudest) over `seconds`; the mel-spaced axis has labels in Hz."""
     image = axes.imshow(
-        levels, origin="lower", aspect="auto", cmap="magma", extent=(0.0, seconds, 0.0, MELS), vmin=-RANGE_DB
+        levels, origin="lower", aspect="auto", cmap=COLOURS, extent=(0.0, seconds, 0.0, MELS), vmin=-RANGE_DB, vmax=0.0
     )
     ticks = [hz for hz in (250, 500, 1000, 2000, 4000, 8000, 16000) if hz <= sampling_rate / 2]
     top = _slaney_mel(sampling_rate / 2)
     axes.set_yticks([_slaney_mel(hz) / top * MELS for hz in ticks], labels=[str(hz) for hz in ticks])
-    axes.set_xlabel("seconds")
-    axes.set_ylabel("Hz")
-    axes.set_title(textwrap.shorten(title, 90, placeholder="..."), fontsize=10, parse_math=False)
-    figure.colorbar(image, ax=axes, label="dB")
-    path = Path(path)
-    temporary = path.with_name(f".{path.stem[:100]}.{os.getpid()}.png.tmp")
+    return image
+
+
+def write_title(axes: Axes, title: str, length: int = 90, size: float = 10.0) -> None:
+    """A title of at most `length` characters in which nothing is taken for a formula."""
+    axes.set_title(textwrap.shorten(title, length, placeholder="..."), fontsize=size, parse_math=False)
+
+
+def new_figure(width: float, height: float, **settings) -> Figure:
+    """A figure of `width` by `height` inches at 100 dots each, without pyplot's global state."""
+    figure = Figure(figsize=(width, height), dpi=100, **settings)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def png_bytes(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
+    buffer = io.BytesIO()
     with warnings.catch_warnings(), matplotlib.rc_context():
         warnings.simplefilter("ignore", UserWarning)  # letters that the font lacks are drawn as boxes
-        figure.savefig(temporary, format="png")
-    os.replace(temporary, path)
+        figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def save_spectrogram(path: str | os.PathLike, audio: np.ndarray, sampling_rate: int, title: str) -> None:
+    """Write a PNG through a temporary name."""
+    figure = new_figure(7.0, 3.2, layout="constrained")
+    axes = figure.subplots()
+    image = draw_levels(axes, mel_db(audio, sampling_rate), len(audio) / sampling_rate, sampling_rate)
+    axes.set_xlabel("seconds")
+    axes.set_ylabel("Hz")
+    write_title(axes, title)
+    figure.colorbar(image, ax=axes, label="dB")
+    write_whole(path, png_bytes(figure))
 
 
 def _slaney_mel(hz: float) -> float:

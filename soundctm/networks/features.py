@@ -33,7 +33,7 @@ def feature_maps(unet: UNet2DConditionModel, depth: Depth, *args: torch.Tensor, 
 
     hooks = [block.register_forward_hook(keep) for block in blocks]
     try:
-        unet(*args, **kwargs)
+        unet.forward(*args, **kwargs)  # past `unet.compile()`, whose graph would not see these hooks
     except _Reached:
         pass
     finally:

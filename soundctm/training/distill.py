@@ -1,67 +1,80 @@
 """Distillation: the student learns to jump along the guided teacher's trajectories.
 
-The losses are those of `soundctm.distillation`; this module is the loop around them: RAdam, the averaged target,
-checkpoints, and the finished checkpoint folder.
+The losses are those of `soundctm.distillation`; this module binds them to the training loop: RAdam, the averaged
+target, validation, and the finished checkpoint folder.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 
-from audioldm.codec import AudioLDMCodec
-from soundctm.checkpoints import NETWORKS, Components, load_network, save_checkpoint
+from soundctm.checkpoints import NETWORKS, load_network, save_checkpoint
 from soundctm.config import option
-from soundctm.data.latents import LatentDataset
+from soundctm.data.latents import state_hash
 from soundctm.denoisers import StudentDenoiser, TeacherDenoiser
-from soundctm.distillation import Distillation, DistillationConfig, Losses, draw
+from soundctm.distillation import (
+    Distillation,
+    DistillationConfig,
+    Draws,
+    Losses,
+    draw,
+    target_decay,
+    tune,
+)
+from soundctm.distillation.official_flags import add_dead_flags as add_dead_flags  # for the script's parser
 from soundctm.ema import update_ema
 from soundctm.errors import UserError
 from soundctm.networks import StudentUNet
 from soundctm.schedule import SigmaSchedule
-from soundctm.text import TextEncoder
-from soundctm.training.batches import Batch, LatentBatches
-from soundctm.training.run import Run, every, generator
+from soundctm.training import loop
+from soundctm.training.batches import Batch, LatentRows
+from soundctm.training.diffusion import HELD_OUT_SEED, DiffusionTask
+from soundctm.training.options import RunConfig, start_accelerator
+from soundctm.training.rows import generator, generators, normal
+from soundctm.training.samples import write_samples
 from soundctm.training.schedule import Schedule
-from soundctm.training.source import SourceConfig, open_latents
+from soundctm.training.source import SourceConfig
+from soundctm.training.start import start_from
+from soundctm.training.task import Moment, Outcome
+
+SAMPLE_STEPS = (1, 4)  # of the clips written at validations
+SHARED, NOISE = 4, 5  # streams of random numbers
 
 
 @dataclass(frozen=True)
-class DistillConfig(SourceConfig, DistillationConfig):
+class DistillConfig(SourceConfig, RunConfig, DistillationConfig):
     """Options of `ctm_train.py distill`."""
 
     teacher: str = option("exp/teacher/teacher", "folder of the trained teacher", aliases=("teacher_model_path",))
+    init: str | None = option(None, "folder of a student to start from (weights in diffusers' form); none: the teacher")
     export_parts: tuple[str, ...] = option(("ema", "student", "teacher"), "networks in the finished model")
     export_int8: tuple[str, ...] = option((), "those of them stored as int8, the others are float16")
-    output_dir: str = option("exp/distill", "where checkpoints, log and the finished model go")
+    output_dir: str = option("exp/distill", "where checkpoints, log, samples and the finished model go")
     sigma_min: float = option(0.002, "lowest noise level")
     sigma_max: float = option(80.0, "highest noise level")
     rho: float = option(7.0, "warp of the noise grid")
     sigma_data: float = option(0.25, "sigma_data of the teacher")
     uncond_prob: float = option(0.1, "share of captions dropped")
-    per_device_train_batch_size: int = option(8, "clips per step and process", aliases=("batch_size",))
+    per_device_train_batch_size: int = option(8, "clips per micro-batch and process", aliases=("batch_size",))
     total_training_steps: int = option(30000, "training steps", aliases=("max_train_steps",))
-    max_minutes: float = option(0.0, "end after this time; 0 is no limit")
     lr: float = option(8e-5, "learning rate of RAdam", aliases=("learning_rate",))
     lr_schedule: str = option("constant", "learning rate over the run", choices=("constant", "cosine"))
     weight_decay: float = option(0.0, "weight decay")
-    start_ema: float = option(0.999, "decay of the target, which is also the model that is shipped", aliases=("ema",))
     model_grad_clip_value: float = option(1000.0, "largest gradient norm", aliases=("grad_clip",))
-    mixed_precision: str = option("bf16", "accelerate precision", choices=("no", "bf16", "fp16"))
-    cpu: bool = option(False, "use the CPU even if there is a GPU")
     seed: int = option(5031, "seed of order, draws and noise")
-    validation_every: int = option(100, "steps between validations")
+    log_every: int = option(10, "steps between log lines")
+    validation_every: int = option(100, "steps between validations", aliases=("validation_steps",))
     checkpointing_steps: int = option(100, "steps between checkpoints", aliases=("save_interval",))
-    keep_last: int = option(2, "checkpoints kept")
-    resume_from_checkpoint: str | None = option("latest", "latest, a checkpoint folder, or none")
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        RunConfig.__post_init__(self)
+        DistillationConfig.__post_init__(self)
         for name in (*self.export_parts, *self.export_int8):
             if name not in NETWORKS:
                 raise UserError(f"no network {name!r} to export; they are {', '.join(NETWORKS)}")
@@ -85,94 +98,101 @@ class StudentObjective(torch.nn.Module):
         return self.step(batch.latents, batch.text, batch.empty, draws)
 
 
+class DistillTask(DiffusionTask):
+    """Teacher, student and target, and the student's optimiser."""
+
+    name, metric = "distill", "validation_consistency"
+    validation_batch, validation_rows = 16, 32  # a held-out clip costs nearly as much as a training clip
+    config: DistillConfig
+
+    def __init__(self, config: DistillConfig) -> None:
+        super().__init__(config, start_accelerator(config))
+        self.teacher_unet = load_network(Path(config.teacher), "teacher")
+        torch.manual_seed(config.seed)  # for the first layer of the s-embedding
+        shape = {k: v for k, v in self.teacher_unet.config.items() if not k.startswith("_")}
+        unet = StudentUNet.from_config(shape).start_as(self.teacher_unet)
+        if config.init:
+            start_from(unet, load_network(Path(config.init), "student"), config.init)
+        self.identity |= {"weights of the teacher": state_hash(self.teacher_unet.state_dict())[:12]}
+        teacher = TeacherDenoiser(self.teacher_unet, config.schedule).to(self.device).eval().requires_grad_(False)
+        self.student = StudentDenoiser(unet, config.schedule).to(self.device).train()
+        self.target = copy.deepcopy(self.student).eval().requires_grad_(False)
+        tune(config, teacher, self.student, self.target)
+        self.model = StudentObjective(self.student, Distillation(teacher, self.student, self.target, config))
+        # The target's own losses: how well it agrees with itself and with the teacher.
+        unbalanced = dataclasses.replace(config, apply_adaptive_weight=False)
+        self.held_out_step = Distillation(teacher, self.target, self.target, unbalanced)
+        self.optimizer = torch.optim.RAdam(self.student.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        self.parts = {"student": self.student, "target": self.target, "optimizer": self.optimizer}
+        self.peak_rate, self.grad_clip = config.lr, config.model_grad_clip_value
+        self.schedule = Schedule(config.total_training_steps, 1, config.max_minutes, config.lr_schedule)
+
+    def outcome(self, batch: LatentRows, moment: Moment) -> Outcome:
+        shape = batch.latents.shape[1:]
+        seed, total = self.config.seed, self.shares.total
+        draws = draw_rows(self.config, seed, moment.step, batch.rows, total, shape, moment.done)
+        losses = self.model(self.with_text(batch), draws.to(self.device))
+        values = {**named(losses), "solver_steps": torch.tensor(float(draws.solver_steps))}
+        if draws.omega is not None:
+            values["omega"] = draws.omega.mean()
+        return Outcome(losses.total, values)
+
+    def work(self, moment: Moment) -> int:
+        return small_draws(self.config, self.config.seed, moment.step, 1, moment.done).solver_steps
+
+    def updated(self, moment: Moment) -> None:
+        update_ema(self.target, self.student, target_decay(self.config, moment.done))
+
+    def held_out_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        count, *shape = batch.latents.shape
+        draws = draw_rows(self.config, HELD_OUT_SEED, batch.rows[0], range(count), count, shape, done=1.0)
+        losses = self.held_out_step(batch.latents, batch.text, batch.empty, draws.to(self.device))
+        return {f"validation_{name}": value for name, value in named(losses).items() if name != "balance"}
+
+    def write_samples(self, folder: Path) -> None:
+        parts = self.components(self.config.schedule, ema=self.target.unet)
+        write_samples(folder, parts, "ema", SAMPLE_STEPS, self.prompts())
+
+    @property
+    def result(self) -> Path:
+        return Path(self.config.output_dir) / "model"
+
+    def export(self) -> None:
+        config = self.config
+        networks = {"ema": self.target.unet, "student": self.student.unet, "teacher": self.teacher_unet}
+        chosen = {name: networks[name] for name in config.export_parts}
+        whole = self.components(config.schedule, **chosen)
+        whole.training_config = dataclasses.asdict(config)
+        dtypes = {name: torch.int8 if name in config.export_int8 else torch.float16 for name in (*chosen, "codec")}
+        save_checkpoint(self.result, whole, dtype=dtypes, overwrite=True)
+
+
 def train(config: DistillConfig) -> Path:
     """Distil, then write `<output_dir>/model`, a checkpoint folder, and return its path."""
-    accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=config.cpu)
-    run = Run(accelerator, config, "distill")
-    device = accelerator.device
-    teacher_unet = load_network(Path(config.teacher), "teacher")
-    encoder = TextEncoder.from_pretrained(config.text_encoder_name, cache_entries=1 << 17).to(device)
-    latents, held_out = open_latents(config, accelerator)
-    batches = LatentBatches(
-        latents, encoder, config.per_device_train_batch_size, config.uncond_prob, config.seed,
-        accelerator.process_index, accelerator.num_processes,
-    )  # fmt: skip
-
-    torch.manual_seed(config.seed)  # for the first layer of the s-embedding
-    student_unet = StudentUNet.from_config({k: v for k, v in teacher_unet.config.items() if not k.startswith("_")})
-    teacher = TeacherDenoiser(teacher_unet, config.schedule).to(device).eval().requires_grad_(False)
-    student = StudentDenoiser(student_unet.start_as(teacher_unet), config.schedule).to(device).train()
-    target = copy.deepcopy(student).eval().requires_grad_(False)
-    step_losses = Distillation(teacher, student, target, config)
-    optimizer = torch.optim.RAdam(student.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    parts = {"student": student, "target": target, "optimizer": optimizer}
-    step, spent = run.restore(parts)
-    model, optimizer = accelerator.prepare(StudentObjective(student, step_losses), optimizer)
-    parts["optimizer"] = optimizer
-
-    schedule = Schedule(config.total_training_steps, config.lr, 1, config.max_minutes, spent)
-    while (done := schedule.progress(step)) < 1.0:
-        rate = schedule.learning_rate(step) if config.lr_schedule == "cosine" else config.lr
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        batch = batches(step, device)
-        draws = draw(batch.latents, config, config.schedule, generator(config.seed, step, accelerator.process_index))
-        with accelerator.autocast():
-            losses = model(batch, draws.to(device))
-            total = losses.total
-        accelerator.backward(total)
-        norm = run.step_optimizer(model, optimizer, config.model_grad_clip_value)
-        update_ema(target, student, config.start_ema)
-        step += 1
-        last = schedule.progress(step) >= 1.0
-        values = {**named(losses), "grad_norm": norm, "solver_steps": draws.solver_steps, "lr": rate}
-        if every(step, config.validation_every, last) and held_out is not None:
-            with accelerator.autocast():
-                values |= validate(step_losses, held_out, encoder, config, device)
-        if every(step, 10, last):
-            run.progress(step, config.total_training_steps, {"ctm": values["consistency"], "done": done})
-            run.log(step, {**values, "seconds": round(schedule.spent, 1)})
-        if every(step, config.checkpointing_steps, last):
-            run.save(step, parts, schedule.spent)
-    run.close()
-    folder = run.output_dir / "model"
-    if accelerator.is_main_process:
-        codec = AudioLDMCodec.from_pretrained(config.codec)
-        networks = {"ema": target.unet, "student": student.unet, "teacher": teacher_unet}
-        chosen = {name: networks[name] for name in config.export_parts}
-        whole = Components(
-            **chosen, codec=codec, text_encoder=encoder, schedule=config.schedule,
-            training_config=dataclasses.asdict(config),
-        )  # fmt: skip
-        dtypes = {name: torch.int8 if name in config.export_int8 else torch.float16 for name in (*chosen, "codec")}
-        save_checkpoint(folder, whole, dtype=dtypes, overwrite=True)
-    accelerator.wait_for_everyone()
-    return folder
+    return loop.train(DistillTask(config))
 
 
-def named(losses: Losses) -> dict[str, float]:
-    """Means of the parts, for the log."""
-    values = {"consistency": losses.consistency.mean().item()}
-    if losses.denoising is not None:
-        values |= {"denoising": losses.denoising.mean().item(), "balance": losses.balance.item()}
-    return values
+def small_draws(config: DistillConfig, seed: int, step: int, total: int, done: float) -> Draws:
+    """The draws of all `total` rows of a step, without noise: every process draws the same and takes its rows."""
+    return draw(torch.empty(total, 0), config, config.schedule, generator(seed, step, stream=SHARED), done)
 
 
-def validate(
-    step: Distillation, held_out: LatentDataset, encoder: TextEncoder, config: DistillConfig, device: torch.device
-) -> dict[str, float]:
-    """The target's own losses on held-out items with fixed draws: how well it agrees with itself and the teacher."""
-    own = Distillation(step.teacher, step.target, step.target, dataclasses.replace(config, apply_adaptive_weight=False))
-    size = min(16, len(held_out.captions))
-    batches = LatentBatches(held_out, encoder, size, 0.0, seed=1)
-    with torch.no_grad():
-        results = []
-        for k in range(2):
-            batch = batches(k, device)
-            draws = draw(batch.latents, config, config.schedule, generator(1, k)).to(device)
-            results.append(named(own(batch.latents, batch.text, batch.empty, draws)))
-    return {
-        f"validation_{key}": sum(r[key] for r in results) / 2
-        for key in ("consistency", "denoising")
-        if key in results[0]
+def draw_rows(
+    config: DistillConfig, seed: int, step: int, rows: range, total: int, shape: Sequence[int], done: float
+) -> Draws:
+    """The draws of some rows of the `total` of a step; noise of the latents' `shape` has a generator per row."""
+    own = {
+        name: value[list(rows)] if isinstance(value, torch.Tensor) else value
+        for name, value in vars(small_draws(config, seed, step, total, done)).items()
     }
+    draws = generators(seed, step, rows, NOISE)
+    own["noise"], own["dsm_noise"] = normal(shape, draws), normal(shape, draws)
+    return Draws(**own)
+
+
+def named(losses: Losses) -> dict[str, torch.Tensor]:
+    """Means of the parts, for the log."""
+    values = {"consistency": losses.consistency.detach().mean()}
+    if losses.denoising is not None:
+        values |= {"denoising": losses.denoising.detach().mean(), "balance": losses.balance.detach()}
+    return values

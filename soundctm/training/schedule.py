@@ -4,31 +4,48 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 
 
+@dataclass(frozen=True)
 class Schedule:
     """Linear warm-up, then a cosine to zero at `steps` or after `max_minutes` (0: no limit), whichever comes first.
 
     A limit in minutes makes the last learning rates depend on the machine's speed; without one they are exact.
-    `spent` is the time in seconds that a resumed run had used before.
+    `shape` "constant" leaves the cosine out.
     """
 
-    def __init__(self, steps: int, peak: float, warmup: int, max_minutes: float = 0.0, spent: float = 0.0) -> None:
-        self.steps, self.peak, self.warmup = steps, peak, warmup
-        self.max_seconds = 60.0 * max_minutes
-        self.started = time.monotonic() - spent
+    steps: int
+    warmup: int = 1
+    max_minutes: float = 0.0
+    shape: str = "cosine"
 
-    @property
-    def spent(self) -> float:
-        """Seconds used, over all resumed parts."""
-        return time.monotonic() - self.started
+    def progress(self, step: int, spent: float) -> float:
+        """0 at the start, 1 or more at the end; `spent` are the seconds used so far."""
+        by_time = spent / (60.0 * self.max_minutes) if self.max_minutes > 0 else 0.0
+        return max(step / max(1, self.steps), by_time)
 
-    def progress(self, step: int) -> float:
-        """0 at the start, 1 or more at the end."""
-        by_time = self.spent / self.max_seconds if self.max_seconds > 0 else 0.0
-        return max(step / self.steps, by_time)
+    def factor(self, step: int, spent: float) -> float:
+        """Share of the peak learning rate at step number `step`, from 0 to 1."""
+        falling = 1.0
+        if self.shape == "cosine":
+            falling = 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress(step, spent))))
+        return falling * min(1.0, (step + 1) / max(1, self.warmup))
 
-    def learning_rate(self, step: int) -> float:
-        """Learning rate of step number `step`."""
-        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress(step))))
-        return self.peak * cosine * min(1.0, (step + 1) / max(1, self.warmup))
+    def remaining(self, step: int, spent: float, first: int, spent_before: float) -> float:
+        """Seconds until the end, at the speed since step `first`, when `spent_before` seconds had been used."""
+        per_step = (spent - spent_before) / max(1, step - first)
+        by_steps = per_step * (self.steps - step)
+        return max(0.0, min(by_steps, 60.0 * self.max_minutes - spent) if self.max_minutes > 0 else by_steps)
+
+
+class Clock:
+    """Seconds spent on a training, over all its resumed parts and agreed between its processes."""
+
+    def __init__(self, before: float = 0.0) -> None:
+        self.spent = before
+        self._origin = time.monotonic() - before
+
+    def read(self) -> float:
+        """What this process measures; `spent` changes only by agreement (see soundctm.training.loop)."""
+        return time.monotonic() - self._origin

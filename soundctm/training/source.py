@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 
 from audioldm.codec import AudioLDMCodec
 from soundctm.config import option
+from soundctm.data.check import check_table, summary, write_report
+from soundctm.data.clip_latents import ClipLatents, clip_latents
 from soundctm.data.compose import ComposedCorpus
 from soundctm.data.corpus import load_corpus
+from soundctm.data.dataset import read_captioned_files
 from soundctm.data.latents import LatentDataset, latent_dataset
+from soundctm.errors import UserError
+from soundctm.training.batches import Latents
+from soundctm.training.loader import worker_count
+
+logger = logging.getLogger(__name__)
+
+NAMED = 3  # unreadable clips in a message
 
 
 @dataclass(frozen=True)
@@ -23,12 +36,31 @@ class SourceConfig:
     corpus: str = option("data/corpus", "built corpus folder (corpus.csv and clips/)")
     items: int = option(12000, "training items composed from the corpus")
     validation_items: int = option(256, "held-out items for the validation loss; 0 is none")
-    cache_dir: str = option("exp/cache", "where latents are kept between runs")
+    train_file: str | None = option(None, "CSV file_name,caption of one's own sounds, instead of the corpus")
+    audio_dir: str | None = option(None, "folder of the sounds in train_file; none is the CSV's")
+    validation_file: str | None = option(None, "such a CSV of held-out sounds, with train_file")
+    validation_audio_dir: str | None = option(None, "folder of its sounds; none is the CSV's")
+    mix_share: float = option(0.0, "with train_file: share of rows that are mixtures of two others (official: 0.25)")
+    max_bad_clips: float = option(0.01, "share of the clips that may be unreadable before the run stops")
+    validate_data: bool = option(False, "only check the sounds of train_file and validation_file, report, and end")
+    cache_dir: str = option("exp/cache", "where latents and hidden states of captions are kept between runs")
 
 
-def open_latents(config: SourceConfig, accelerator: Accelerator) -> tuple[LatentDataset, LatentDataset | None]:
+def open_latents(
+    config: SourceConfig, codec: AudioLDMCodec, accelerator: Accelerator
+) -> tuple[Latents, Latents | None]:
     """(training latents, held-out latents or None), encoded now in the run's precision or read from the cache."""
-    codec = AudioLDMCodec.from_pretrained(config.codec)
+    if config.train_file:
+        return open_clips(config, codec, accelerator)
+    if config.mix_share:
+        raise UserError("mix_share is for train_file; items composed from the corpus are mixtures already")
+    return open_corpus(config, codec, accelerator)
+
+
+def open_corpus(
+    config: SourceConfig, codec: AudioLDMCodec, accelerator: Accelerator
+) -> tuple[LatentDataset, LatentDataset | None]:
+    """Items composed from the corpus. One process of each machine encodes, the others wait and read."""
     folder = Path(config.cache_dir)
     samples = round(codec.default_seconds * codec.sampling_rate)
 
@@ -40,5 +72,63 @@ def open_latents(config: SourceConfig, accelerator: Accelerator) -> tuple[Latent
             bf16=accelerator.mixed_precision == "bf16", progress=accelerator.is_main_process,
         )  # fmt: skip
 
-    held_out = build("test", config.validation_items, 1) if config.validation_items else None
-    return build("train", config.items, 0), held_out
+    with accelerator.local_main_process_first():
+        held_out = build("test", config.validation_items, 1) if config.validation_items else None
+        return build("train", config.items, 0), held_out
+
+
+def open_clips(
+    config: SourceConfig, codec: AudioLDMCodec, accelerator: Accelerator
+) -> tuple[ClipLatents, ClipLatents | None]:
+    """One's own sounds, every one encoded once; the processes share the work. Longer clips give their beginning.
+
+    Raises UserError when more of the training clips than `max_bad_clips` cannot be read.
+    """
+    samples = round(codec.default_seconds * codec.sampling_rate)
+
+    def build(table: str, root: str | None) -> ClipLatents:
+        return clip_latents(
+            read_captioned_files(table, root, must_exist=False), codec, Path(config.cache_dir) / "clips", samples,
+            device=accelerator.device, bf16=accelerator.mixed_precision == "bf16",
+            workers=worker_count(config.num_workers, accelerator.device), rank=accelerator.process_index,
+            world=accelerator.num_processes, gather=gather_object, progress=accelerator.is_main_process,
+        )  # fmt: skip
+
+    held_out = None
+    if config.validation_file:
+        held_out = build(config.validation_file, config.validation_audio_dir or config.audio_dir).readable()
+    data = build(config.train_file, config.audio_dir)
+    check_bad(data.reasons.values(), len(data), config.max_bad_clips)
+    return data, held_out
+
+
+def check_bad(reasons: Collection[str], count: int, most: float) -> None:
+    """Warn of clips that cannot be read; raises UserError when they are more than the share `most` of `count`."""
+    if not reasons:
+        return
+    some = "; ".join(list(dict.fromkeys(reasons))[:NAMED])
+    message = f"{len(reasons)} of {count} clips cannot be read: {some}"
+    if len(reasons) > most * count:
+        raise UserError(
+            f"{message}. More than max_bad_clips, {most:.2%}, are too many; --validate_data lists all that is wrong"
+        )
+    logger.warning("%s. Others take their places", message)
+
+
+def check_data(config: SourceConfig) -> bool:
+    """The pass of `validate_data`: a report per CSV in `output_dir`; whether nothing is wrong."""
+    if not config.train_file:
+        raise UserError("validate_data checks the sounds of train_file; give one")
+    good = True
+    for table, root in (
+        (config.train_file, config.audio_dir),
+        (config.validation_file, config.validation_audio_dir or config.audio_dir),
+    ):
+        if table is None:
+            continue
+        problems = check_table(table, root, config.num_workers if config.num_workers > 0 else None)
+        report = Path(config.output_dir) / f"{Path(table).stem}-problems.csv"
+        write_report(problems, report)
+        logger.info("%s: %s; listed in %s", table, summary(problems), report)
+        good = good and not problems
+    return good

@@ -69,6 +69,16 @@ def test_the_posterior_is_sampled_per_row_whatever_the_batch():
     assert not torch.allclose(mean, batch)
 
 
+def test_a_clip_beyond_full_scale_is_turned_down_and_not_cut_off():
+    codec = small_codec()
+    loud = 3 * torch.sin(torch.arange(5120) * torch.tensor([[0.1], [0.2]])) * torch.tensor([[1.0], [0.1]])
+    codec.vocoder = torch.nn.Module()
+    codec.vocoder.forward = lambda mel: loud.clone()
+    waveform = codec.mel_to_waveform(torch.zeros(2, 1, 32, 64))
+    torch.testing.assert_close(waveform[0], loud[0] / loud[0].abs().max())
+    torch.testing.assert_close(waveform[1], loud[1])  # within full scale: as it is
+
+
 def test_decoding_is_the_same_alone_and_in_a_batch():
     codec = small_codec()
     latents = torch.randn(4, 8, 16, 16, generator=torch.Generator().manual_seed(2))

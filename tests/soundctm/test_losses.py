@@ -61,9 +61,11 @@ def test_estimate_and_target_of_a_pair(match_point):
     prompt, none = text(E), text(E, torch.zeros(2, dtype=torch.long))
     run, d = step(match_point), draws()
     with torch.no_grad():
-        z_t = E["pair.x_start"] + run.levels(d.t_index)[:, None, None, None] * E["pair.noise"]
+        t, s = run.levels(d.t_index, d), run.levels(d.s_index, d)
+        z_t = E["pair.x_start"] + t[:, None, None, None] * E["pair.noise"]
         close(run.solve(z_t, prompt, none, d), E["pair.x_u"], 2e-5)
-        estimate, target = run.pair(E["pair.x_start"], prompt, none, d)
+        estimate = run.matched(run.student(z_t, t, s, prompt, d.omega), prompt, d)
+        target = run.target_at(z_t, prompt, none, d)
     close(estimate, E[f"pair.{match_point}.estimate"], 2e-5)
     close(target, E[f"pair.{match_point}.target"], 2e-5)
 

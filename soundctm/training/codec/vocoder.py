@@ -9,37 +9,40 @@ the real waveform, so that the vocoder learns to cope with decoded latents.
 from __future__ import annotations
 
 import dataclasses
-import json
-import logging
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from audioldm import AudioLDMCodec
 from audioldm.vocoder import InverseSTFTVocoder
-from soundctm.config import option, save_config
+from soundctm.config import option
 from soundctm.errors import UserError
-from soundctm.training.checkpointing import Checkpointer
+from soundctm.training import loop
 from soundctm.training.codec.discriminators import Discriminators, discriminator_loss, feature_loss, generator_loss
-from soundctm.training.codec.sounds import CodecSounds
+from soundctm.training.codec.sounds import CodecSounds, WindowRows, Windows
 from soundctm.training.codec.spectral import SpectralDistance
+from soundctm.training.options import RunConfig, start_accelerator
+from soundctm.training.rows import generator, generators
+from soundctm.training.samples import write_clips
 from soundctm.training.schedule import Schedule
-
-logger = logging.getLogger(__name__)
+from soundctm.training.start import start_from
+from soundctm.training.task import Moment, Outcome, Task, set_rate
 
 WINDOW_SAMPLES = 40960  # sounds are composed at this length and a segment is cut from them
+SAMPLING_RATE, HOP = 16000, 160
+CROP = 1  # stream of random numbers
 
 
 @dataclasses.dataclass(frozen=True)
-class VocoderTrainingConfig:
+class VocoderTrainingConfig(RunConfig):
     """Options of `ctm_train.py vocoder`."""
 
     corpus: str = option("data/corpus", "folder with corpus.csv and its clips")
     output_dir: str = option("exp/vocoder", "where checkpoints, log and the finished codec go")
     vae: str | None = option(None, "codec folder with the trained VAE; needed for vae_from and for the finished codec")
+    init: str | None = option(None, "codec folder whose vocoder the training starts from; none is a fresh start")
     channels: int = option(256, "width of the ConvNeXt blocks")
     hidden: int = option(768, "width inside a block")
     layers: int = option(8, "ConvNeXt blocks")
@@ -48,9 +51,8 @@ class VocoderTrainingConfig:
     segment_frames: int = option(64, "mel frames per training segment")
     crop_samples: int = option(5120, "samples that the discriminators see of each segment")
     critic_rows: int = option(6, "segments of each batch that the discriminators see")
-    batch_size: int = option(12, "segments per step")
+    batch_size: int = option(12, "segments per micro-batch and process")
     steps: int = option(20000, "training steps; the learning rates end at zero")
-    max_minutes: float = option(0.0, "end, with the learning rates at zero, after this time; 0 is no limit")
     learning_rate: float = option(7e-4, "peak of the vocoder's cosine schedule")
     discriminator_learning_rate: float = option(3e-4, "peak of the discriminators' cosine schedule")
     warmup_steps: int = option(200, "steps of linear warm-up")
@@ -62,147 +64,143 @@ class VocoderTrainingConfig:
     vae_from: float = option(0.5, "part of the training after which some mels come from the VAE")
     vae_rows: float = option(0.5, "part of each batch whose mels come from the VAE")
     grad_clip: float = option(100.0, "largest gradient norm of either side")
-    mixed_precision: str = option("bf16", "accelerate precision", choices=("no", "bf16"))
-    cpu: bool = option(False, "use the CPU even if there is a GPU")
-    seed: int = option(0, "seed of weights and segments")
-    validation_every: int = option(500, "steps between validations")
-    checkpointing_steps: int = option(500, "steps between checkpoints")
-    keep_last: int = option(2, "checkpoints kept")
-    resume_from_checkpoint: str | None = option("latest", "latest, a checkpoint folder, or none")
+    log_every: int = option(50, "steps between log lines")
+    validation_every: int = option(500, "steps between validations", aliases=("validation_steps",))
+    checkpointing_steps: int = option(500, "steps between checkpoints", aliases=("save_interval",))
+
+
+class VocoderTask(Task):
+    """Vocoder and discriminators, each with its optimiser, and the vocoder's average."""
+
+    name, metric, accumulates = "vocoder", "test_mel", False
+    config: VocoderTrainingConfig
+
+    def __init__(self, config: VocoderTrainingConfig) -> None:
+        super().__init__(config, start_accelerator(config))
+        self.shares = self.share_out(config.batch_size)
+        self.codec = AudioLDMCodec.from_pretrained(config.vae).to(self.device) if config.vae else None
+        self.distance = SpectralDistance().to(self.device)
+        self.source = Windows(CodecSounds(config.corpus, "train"), config.seed, self.shares.total, WINDOW_SAMPLES)
+        self.held_out = CodecSounds(config.corpus, "test").excerpts(64, WINDOW_SAMPLES)
+
+        torch.manual_seed(config.seed)
+        shape = {name: getattr(config, name) for name in ("channels", "hidden", "layers", "n_fft", "refinements")}
+        self.vocoder = InverseSTFTVocoder(**shape)
+        if config.init:
+            given = AudioLDMCodec.from_pretrained(config.init).vocoder
+            if given is None:
+                raise UserError(f"the codec in {config.init} has no vocoder to start from")
+            start_from(self.vocoder, given, config.init)
+        self.average = InverseSTFTVocoder.from_config(self.vocoder.config).requires_grad_(False).to(self.device)
+        self.average.load_state_dict(self.vocoder.state_dict())
+        self.critic = Discriminators()
+        self.model, self.judge = self.vocoder, self.critic
+        self.optimizer, self.critic_optimizer = (
+            torch.optim.AdamW(module.parameters(), betas=(0.8, 0.99), weight_decay=0.01)
+            for module in (self.vocoder, self.critic)
+        )
+        self.parts = {
+            "vocoder": self.vocoder,
+            "average": self.average,
+            "critic": self.critic,
+            "optimizer": self.optimizer,
+            "critic_optimizer": self.critic_optimizer,
+        }
+        self.peak_rate, self.grad_clip = config.learning_rate, config.grad_clip
+        self.schedule = Schedule(config.steps, config.warmup_steps, config.max_minutes)
+
+    def prepare(self) -> None:
+        self.model, self.judge, self.optimizer, self.critic_optimizer = self.accelerator.prepare(
+            self.vocoder, self.critic, self.optimizer, self.critic_optimizer
+        )
+        self.parts |= {"optimizer": self.optimizer, "critic_optimizer": self.critic_optimizer}
+
+    def set_rates(self, factor: float) -> None:
+        super().set_rates(factor)
+        set_rate(self.critic_optimizer, self.config.discriminator_learning_rate * factor)
+
+    def zero_grad(self) -> None:
+        super().zero_grad()
+        self.critic_optimizer.zero_grad(set_to_none=True)
+
+    def outcome(self, batch: WindowRows, moment: Moment) -> Outcome:
+        config, draws = self.config, generators(self.config.seed, moment.step, batch.rows)
+        target = segments(batch.waveforms, config.segment_frames, draws).to(self.device)
+        mel = self.distance.mels[0](target)
+        if self.codec is not None and moment.done >= config.vae_from:
+            with self.accelerator.autocast():
+                hear_through_vae(self.codec, mel, round(len(mel) * config.vae_rows), draws)
+        estimate = self.model(mel[:, 0])
+        terms = {"mel": self.distance.mel(estimate, target), "stft": self.distance.stft(estimate, target)}
+        loss = config.mel_weight * terms["mel"] + config.stft_weight * terms["stft"]
+        if moment.done >= config.adversarial_from:
+            room = target.shape[1] - config.crop_samples
+            start = int(torch.randint(room + 1, (), generator=generator(config.seed, moment.step, stream=CROP)))
+            crop = (slice(-config.critic_rows, None), slice(start, start + config.crop_samples))
+            terms |= self.adversarial_terms(target[crop], estimate[crop])
+            loss = loss + terms["score"] + config.feature_weight * terms["features"]
+        return Outcome(loss, {name: term.detach() for name, term in terms.items()})
+
+    def adversarial_terms(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Train the discriminators one step on waveforms [B, samples], then judge `fake` with gradients to it alone."""
+        loss = discriminator_loss(self.judge(real), self.judge(fake.detach()))
+        self.accelerator.backward(loss)
+        norm = self.accelerator.clip_grad_norm_(self.judge.parameters(), self.config.grad_clip)
+        if torch.isfinite(norm):  # of gradients averaged over the processes, so all decide alike
+            self.critic_optimizer.step()
+        self.critic.requires_grad_(False)
+        real_maps, fake_maps = self.critic(real), self.critic(fake)
+        terms = {"score": generator_loss(fake_maps), "features": feature_loss(real_maps, fake_maps)}
+        self.critic.requires_grad_(True)
+        return terms | {"critic": loss.detach()}
+
+    @torch.no_grad()
+    def updated(self, moment: Moment) -> None:
+        decay = min(self.config.ema_decay, (1 + moment.step) / (10 + moment.step))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.vocoder.parameters()), 1 - decay)
+
+    def validate(self) -> dict[str, float]:
+        return validate(self.average, self.distance, self.held_out.to(self.device))
+
+    @torch.no_grad()
+    def write_samples(self, folder: Path) -> None:
+        real = self.held_out[: self.config.sample_clips].to(self.device)
+        made = self.average(self.distance.mels[0](real)[:, 0])
+        names = [f"held-out clip {number}" for number in range(len(real))]
+        for kind, audio in (("original", real), ("resynthesised", made)):
+            write_clips(folder / kind, audio.float().clamp(-1, 1).cpu().numpy(), names, SAMPLING_RATE)
+
+    @property
+    def result(self) -> Path:
+        return Path(self.config.output_dir) / ("codec" if self.config.vae else "vocoder")
+
+    def export(self) -> None:
+        export(self.average, self.config)
 
 
 def train(config: VocoderTrainingConfig) -> Path:
     """Train; then write and return `<output_dir>/codec`, or `<output_dir>/vocoder` alone if no VAE was given."""
-    output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    save_config(config, output_dir / "training_config.yaml")
-    accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=config.cpu)
-    if config.max_minutes > 0 and accelerator.num_processes > 1:
-        raise UserError("max_minutes ends each process at its own step; with several processes use steps")
-    device = accelerator.device
-    codec = AudioLDMCodec.from_pretrained(config.vae).to(device) if config.vae else None
-    distance = SpectralDistance().to(device)
-    sounds = CodecSounds(config.corpus, "train")
-    held_out = CodecSounds(config.corpus, "test").excerpts(64, WINDOW_SAMPLES)
-
-    torch.manual_seed(config.seed)
-    vocoder = InverseSTFTVocoder(
-        channels=config.channels,
-        hidden=config.hidden,
-        layers=config.layers,
-        n_fft=config.n_fft,
-        refinements=config.refinements,
-    )
-    average = InverseSTFTVocoder.from_config(vocoder.config).requires_grad_(False)
-    average.load_state_dict(vocoder.state_dict())
-    critic = Discriminators()
-    parts = {"vocoder": vocoder, "average": average, "critic": critic}
-    parts["optimizer"] = torch.optim.AdamW(vocoder.parameters(), betas=(0.8, 0.99), weight_decay=0.01)
-    parts["critic_optimizer"] = torch.optim.AdamW(critic.parameters(), betas=(0.8, 0.99), weight_decay=0.01)
-    checkpointer = Checkpointer(output_dir, config.keep_last)
-    step, spent = 0, 0.0
-    if (found := checkpointer.resume(config.resume_from_checkpoint)) is not None:
-        step, state = found
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-        spent = state["spent"]
-        logger.info("resumed at step %d", step)
-    average.to(device)
-    vocoder_, critic_, optimizer, critic_optimizer = accelerator.prepare(
-        vocoder, critic, parts["optimizer"], parts["critic_optimizer"]
-    )
-
-    schedule = Schedule(config.steps, config.learning_rate, config.warmup_steps, config.max_minutes, spent)
-    progress = tqdm(total=config.steps, initial=step, desc="vocoder", disable=not accelerator.is_main_process)
-    bad = 0
-    while (done := schedule.progress(step)) < 1.0:
-        index = step * accelerator.num_processes + accelerator.process_index
-        target = segments(sounds, config, index).to(device)
-        mel = distance.mels[0](target)
-        if codec is not None and done >= config.vae_from:
-            with accelerator.autocast():
-                hear_through_vae(codec, mel, round(config.batch_size * config.vae_rows), _generator(config, index))
-        rate = schedule.learning_rate(step)
-        _set_rate(optimizer, rate)
-        _set_rate(critic_optimizer, rate * config.discriminator_learning_rate / config.learning_rate)
-
-        with accelerator.autocast():
-            estimate = vocoder_(mel[:, 0])
-        terms = {"mel": distance.mel(estimate, target), "stft": distance.stft(estimate, target)}
-        loss = config.mel_weight * terms["mel"] + config.stft_weight * terms["stft"]
-        if done >= config.adversarial_from:
-            room = target.shape[1] - config.crop_samples
-            start = int(torch.randint(room + 1, (), generator=_generator(config, index)))
-            crop = (slice(-config.critic_rows, None), slice(start, start + config.crop_samples))
-            terms |= adversarial_terms(accelerator, critic_, critic_optimizer, target[crop], estimate[crop], config)
-            loss = loss + terms["score"] + config.feature_weight * terms["features"]
-        accelerator.backward(loss)
-        norm = accelerator.clip_grad_norm_(vocoder_.parameters(), config.grad_clip)
-        bad = 0 if torch.isfinite(norm) else bad + 1
-        if bad == 0:
-            optimizer.step()
-            decay = min(config.ema_decay, (1 + step) / (10 + step))
-            with torch.no_grad():
-                torch._foreach_lerp_(list(average.parameters()), list(vocoder.parameters()), 1 - decay)
-        elif bad == 10:
-            raise UserError(f"10 steps in a row without a finite gradient, the last at step {step}")
-        optimizer.zero_grad(set_to_none=True)
-        critic_optimizer.zero_grad(set_to_none=True)
-
-        step += 1
-        progress.update()
-        if not accelerator.is_main_process:
-            continue
-        if step % 50 == 0:
-            progress.set_postfix(mel=f"{terms['mel'].item():.3f}", done=f"{done:.0%}")
-            record = {"step": step, **{name: term.item() for name, term in terms.items()}, "lr": rate}
-            record |= {"grad_norm": float(norm), "seconds": round(schedule.spent, 1)}
-            if step % config.validation_every == 0:
-                record |= validate(average, distance, held_out.to(device))
-            with (output_dir / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps(record) + "\n")
-        if step % config.checkpointing_steps == 0 or schedule.progress(step) >= 1.0:
-            checkpointer.save(step, {name: p.state_dict() for name, p in parts.items()} | {"spent": schedule.spent})
-    progress.close()
-    logger.info("finished: %s", validate(average, distance, held_out.to(device)))
-    return export(average, config)
+    return loop.train(VocoderTask(config))
 
 
-def adversarial_terms(
-    accelerator: Accelerator,
-    critic: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    real: Tensor,
-    fake: Tensor,
-    config: VocoderTrainingConfig,
-) -> dict[str, Tensor]:
-    """Train the discriminators one step on waveforms [B, samples], then judge `fake` with gradients to it alone."""
-    with accelerator.autocast():
-        loss = discriminator_loss(critic(real), critic(fake.detach()))
-    accelerator.backward(loss)
-    accelerator.clip_grad_norm_(critic.parameters(), config.grad_clip)
-    optimizer.step()
-    critic.requires_grad_(False)
-    with accelerator.autocast():
-        real_maps, fake_maps = critic(real), critic(fake)
-        terms = {"score": generator_loss(fake_maps), "features": feature_loss(real_maps, fake_maps)}
-    critic.requires_grad_(True)
-    return terms | {"critic": loss.detach()}
+def hear_through_vae(codec: AudioLDMCodec, mel: Tensor, count: int, draws: Sequence[torch.Generator]) -> None:
+    """Replace `count` rows of log-mels [B, 1, T, mels], spread over the batch, by their VAE round trip, in place.
+
+    `draws` has a generator per row of the batch.
+    """
+    rows = [row * len(mel) // count for row in range(count)]
+    if rows:
+        mel[rows] = codec.decode_mel(codec.encode_mel(mel[rows], [draws[row] for row in rows])).float()
 
 
-def hear_through_vae(codec: AudioLDMCodec, mel: Tensor, count: int, generator: torch.Generator) -> None:
-    """Replace `count` rows of log-mels [B, 1, T, mels], spread over the batch, by their VAE round trip, in place."""
-    rows = torch.arange(count) * len(mel) // max(1, count)
-    mel[rows] = codec.decode_mel(codec.encode_mel(mel[rows], generator)).float()
-
-
-def segments(sounds: CodecSounds, config: VocoderTrainingConfig, index: int) -> Tensor:
-    """Waveform segments [batch, segment_frames * hop] of step `index`, the louder of two cuts from each window."""
-    windows = sounds.batch(config.seed, index, config.batch_size, WINDOW_SAMPLES)
-    length = config.segment_frames * 160
-    starts = torch.randint(WINDOW_SAMPLES - length + 1, (len(windows), 2), generator=_generator(config, index)).tolist()
-    cuts = [[window[a : a + length] for a in pair] for window, pair in zip(windows, starts, strict=True)]
-    return torch.stack([max(pair, key=lambda cut: cut.abs().max().item()) for pair in cuts])
+def segments(windows: Tensor, frames: int, draws: Iterable[torch.Generator]) -> Tensor:
+    """Of each window [B, samples] the louder one of two cuts of `frames` mel frames: [B, frames * hop]."""
+    length = frames * HOP
+    cuts = []
+    for window, draw in zip(windows, draws, strict=True):
+        starts = torch.randint(windows.shape[1] - length + 1, (2,), generator=draw).tolist()
+        cuts.append(max((window[start : start + length] for start in starts), key=lambda cut: cut.abs().max().item()))
+    return torch.stack(cuts)
 
 
 @torch.no_grad()
@@ -227,12 +225,3 @@ def export(vocoder: InverseSTFTVocoder, config: VocoderTrainingConfig) -> Path:
     codec.vocoder = vocoder
     codec.save_pretrained(output_dir / "codec", torch.float16)
     return output_dir / "codec"
-
-
-def _generator(config: VocoderTrainingConfig, index: int) -> torch.Generator:
-    return torch.Generator().manual_seed((config.seed << 32) + index)
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate

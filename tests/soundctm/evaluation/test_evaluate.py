@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 
@@ -18,10 +19,10 @@ from soundctm.evaluation.options import EvaluationOptions
 
 
 @pytest.fixture(autouse=True)
-def spectrum(monkeypatch):
+def spectrum(tmp_path, monkeypatch):
     """The registry knows `spectrum`, and `clap` is an extractor without classes."""
-    extractors = {"spectrum": SpectrumExtractor, "clap": lambda: SpectrumExtractor("clap", pooled=True)}
-    register(monkeypatch, extractors, classes=["spectrum"])
+    clap = functools.partial(SpectrumExtractor, "clap", pooled=True)
+    register(monkeypatch, tmp_path, {"spectrum": SpectrumExtractor, "clap": clap})
 
 
 @pytest.fixture

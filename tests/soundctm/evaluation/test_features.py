@@ -12,7 +12,6 @@ from evaluation_sounds import SpectrumExtractor, register, sound, write_folder
 
 from soundctm.errors import UserError
 from soundctm.evaluation import features as module
-from soundctm.evaluation.extractors import registry
 from soundctm.evaluation.features import LazyExtractor, folder_features
 
 
@@ -182,20 +181,22 @@ def test_what_was_finished_before_an_interruption_is_kept(folder):
     assert run(folder)[1] == 2
 
 
-def test_an_extractor_is_built_only_when_it_has_something_to_do(folder, monkeypatch):
+def test_an_extractor_is_built_only_when_it_has_something_to_do(folder, tmp_path, monkeypatch):
     built = []
-    register(monkeypatch, {"spectrum": lambda: built.append(1) or SpectrumExtractor()}, classes=["spectrum"])
-    built.clear()
+    register(monkeypatch, tmp_path, {"spectrum": lambda **given: built.append(1) or SpectrumExtractor(**given)})
     folder_features(folder, [LazyExtractor("spectrum")])
     folder_features(folder, [LazyExtractor("spectrum")])
     assert len(built) == 1
+    (tmp_path / "weights").write_text("other weights")
+    assert folder_features(folder, [LazyExtractor("spectrum")]).computed == 6 and len(built) == 2
 
 
-@pytest.mark.parametrize(
-    ("other", "says"), [({"weights_hash": "1" * 64}, "weights of spectrum changed"), ({"sampling_rate": 9}, "at 9 Hz")]
-)
-def test_weights_that_are_not_those_that_were_hashed(monkeypatch, other, says):
-    register(monkeypatch, {"spectrum": SpectrumExtractor}, classes=["spectrum"])
-    monkeypatch.setattr(registry, "load_extractor", lambda *_: SpectrumExtractor(**other))
-    with pytest.raises(UserError, match=says):
+def test_weights_that_are_not_those_that_were_hashed(tmp_path, monkeypatch):
+    register(monkeypatch, tmp_path, {"spectrum": SpectrumExtractor})
+    lazy = LazyExtractor("spectrum")
+    (tmp_path / "weights").write_text("other weights")
+    with pytest.raises(UserError, match="weights of spectrum changed"):
+        lazy([torch.zeros(8000)])
+    register(monkeypatch, tmp_path, {"spectrum": lambda **given: SpectrumExtractor(sampling_rate=9, **given)})
+    with pytest.raises(UserError, match="take sound at 9 Hz, not 8000 Hz"):
         LazyExtractor("spectrum")([torch.zeros(8000)])

@@ -64,12 +64,14 @@ def test_a_corpus_that_is_not_there_is_named(tmp_path, corpus):
 
 
 def test_schedule_ends_at_zero():
-    schedule = Schedule(100, 1.0, 10)
-    rates = [schedule.learning_rate(step) for step in range(101)]
+    schedule = Schedule(100, 10)
+    rates = [schedule.factor(step, 0.0) for step in range(101)]
     assert rates[0] == pytest.approx(0.1) and rates[100] == 0 and max(rates) == pytest.approx(rates[9], rel=0.01)
     assert rates[50] == pytest.approx(0.5)
-    timed = Schedule(10**9, 1.0, 1, max_minutes=1.0, spent=30.0)
-    assert timed.progress(0) == pytest.approx(0.5, abs=0.01)
+    assert Schedule(100, 1, shape="constant").factor(99, 0.0) == 1
+    timed = Schedule(10**9, 1, max_minutes=1.0)
+    assert timed.progress(0, spent=30.0) == 0.5 and timed.factor(0, 60.0) == 0
+    assert timed.remaining(10, 30.0, 0, 0.0) == 30.0 and schedule.remaining(60, 30.0, 40, 10.0) == 40.0
 
 
 def test_spectral_distance_is_zero_at_equality_and_blind_to_nothing():
@@ -110,6 +112,7 @@ def vae_config(corpus, output_dir, **changes) -> vae.VAETrainingConfig:
         "validation_every": 20,
         "keep_last": 3,
         "mixed_precision": "no",
+        "sample_clips": 0,
         "cpu": True,
         "seconds": 0.32,
     }
@@ -159,6 +162,7 @@ def vocoder_config(corpus, output_dir, codec, **changes) -> vocoder.VocoderTrain
         "checkpointing_steps": 3,
         "keep_last": 3,
         "mixed_precision": "no",
+        "sample_clips": 0,
         "cpu": True,
         "vae": str(codec),
     }
@@ -176,8 +180,11 @@ def test_vocoder_training_resumes_bitwise_through_all_its_phases(corpus, tmp_pat
 
 
 def test_vocoder_without_vae_is_written_alone(corpus, tmp_path):
-    config = dataclasses.replace(vocoder_config(corpus, tmp_path, ""), vae=None, steps=1, adversarial_from=2.0)
+    config = vocoder_config(corpus, tmp_path, "", steps=1, adversarial_from=2.0, sample_clips=1)
+    config = dataclasses.replace(config, vae=None)
     assert sorted(p.name for p in vocoder.train(config).iterdir()) == [
         "config.json",
         "diffusion_pytorch_model.safetensors",
     ]
+    for kind in ("original", "resynthesised"):
+        assert soundfile.info(tmp_path / "samples" / "step-00000001" / kind / "00.wav").frames == 40960

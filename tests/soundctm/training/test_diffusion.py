@@ -5,8 +5,10 @@ import json
 
 import numpy as np
 import pytest
+import soundfile
 import tiny
 import torch
+from clips_fixture import write_clips
 from safetensors.torch import load_file
 from tiny import SECONDS, write_world
 
@@ -14,6 +16,7 @@ from soundctm.errors import UserError
 from soundctm.pipeline import SoundCTMPipeline
 from soundctm.training import distill, teacher
 from soundctm.training.batches import LatentBatches
+from soundctm.training.loop import Loop
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,7 @@ def distill_config(world, trained_teacher, output, **given):
 def test_teacher_logs_and_resumes_to_the_same_weights(world, trained_teacher, tmp_path):
     log = [json.loads(line) for line in (trained_teacher.parent / "log.jsonl").read_text().splitlines()]
     assert log[-1]["step"] == 6 and all(np.isfinite(list(line.values())).all() for line in log)
-    assert log[-1]["validation_loss"] > 0
+    assert log[-1]["validation_loss"] > 0 and log[-1]["samples_per_second"] > 0 and log[-1]["memory_gib"] > 0
     # three steps, the end of that run, and three more from its checkpoint; the schedule is that of six steps
     config = teacher_config(world, tmp_path / "run")
     stop_after(teacher, 3, config)
@@ -55,8 +58,12 @@ def test_teacher_logs_and_resumes_to_the_same_weights(world, trained_teacher, tm
 
 
 def test_distillation_makes_a_checkpoint_that_sounds(world, trained_teacher, tmp_path):
-    config = distill_config(world, trained_teacher, tmp_path / "run")
+    config = distill_config(world, trained_teacher, tmp_path / "run", sample_clips=1, validation_every=6)
     model = distill.train(config)
+    for steps in (1, 4):
+        folder = tmp_path / "run" / "samples" / "step-00000006" / f"{steps}step"
+        assert soundfile.info(folder / "00.wav").duration == SECONDS and (folder / "00.png").stat().st_size > 5000
+        assert (folder / "captions.csv").read_text().splitlines()[0] == "file_name,caption"
     stop_after(distill, 3, again := dataclasses.replace(config, output_dir=str(tmp_path / "again")))
     resumed = distill.train(again)
     for part in ("ema", "student"):
@@ -82,29 +89,50 @@ def test_checkpoint_of_another_configuration_is_refused(world, trained_teacher, 
         teacher.train(config)
 
 
-def test_batches_are_a_function_of_the_step(world):
-    class Rows:
-        captions = [f"caption {i}" for i in range(10)]
+def test_own_sounds_with_bad_files_and_mixtures(world, tmp_path):
+    table = write_clips(tmp_path / "data", SECONDS)
+    good = table.with_name("good.csv")
+    good.write_text("\n".join(table.read_text().splitlines()[:9]) + "\n")
+    given = {
+        "train_file": str(table), "audio_dir": str(table.parent / "audio"), "validation_file": str(good),
+        "mix_share": 0.25, "cache_dir": str(tmp_path / "cache"), "max_train_steps": 4, "validation_every": 4,
+    }  # fmt: skip
+    first = teacher.train(teacher_config(world, tmp_path / "run", max_bad_clips=0.2, **given))
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["bad_clips"] == 2 and log[-1]["validation_loss"] > 0
+    again = teacher_config(world, tmp_path / "again", max_bad_clips=0.2, num_workers=1, **given)
+    stop_after(teacher, 3, again)
+    for a, b in zip(weights(first).values(), weights(teacher.train(again)).values(), strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(UserError, match="2 of 14 clips cannot be read: .*corrupt.wav.*missing.wav.* max_bad_clips"):
+        teacher.train(teacher_config(world, tmp_path / "strict", **given))
+    with pytest.raises(UserError, match="mix_share is for train_file"):
+        teacher.train(teacher_config(world, tmp_path / "corpus", mix_share=0.25))
 
-        def draw(self, rows, generator):
-            return rows[:, None].float()
 
-    class Encoder:
-        def encode(self, captions):
-            from soundctm.text import TextConditioning
+class Rows:
+    """Ten items whose latents hold their number."""
 
-            hidden = torch.tensor([[float(bool(c))] for c in captions])[..., None]
-            return TextConditioning(hidden, torch.ones(len(captions), 1, dtype=torch.bool))
+    captions = [f"caption {i}" for i in range(10)]
+    scale_factor = 1.0
+    shape = (1, 2, 2)
 
-    whole = LatentBatches(Rows(), Encoder(), 4, 0.5, seed=1)
-    seen = torch.cat([whole(step).latents for step in range(5)]).flatten()
-    assert sorted(seen[:10].tolist()) == list(range(10)) and sorted(seen[10:].tolist()) == list(range(10))
-    assert torch.equal(LatentBatches(Rows(), Encoder(), 4, 0.5, seed=1)(3).latents, whole(3).latents)
-    halves = [LatentBatches(Rows(), Encoder(), 2, 0.5, seed=1, rank=rank, world=2) for rank in range(2)]
-    for step in range(5):
-        assert torch.equal(torch.cat([h(step).latents for h in halves]), whole(step).latents)
-    dropped = torch.cat([whole(step).text.hidden for step in range(100)])
-    assert 0.4 < 1 - dropped.mean() < 0.6
+    def __getitem__(self, index):
+        return torch.full((1, 2, 2), float(index)), torch.full((1, 2, 2), -60.0), self.captions[index]
+
+
+def test_batches_are_a_function_of_step_and_row():
+    whole = LatentBatches(Rows(), 4, 0.5, seed=1)
+    steps = [whole.batch(step, range(4)) for step in range(5)]
+    seen = torch.cat([batch.latents[:, 0, 0, 0] for batch in steps]).round().int().tolist()
+    assert sorted(seen[:10]) == list(range(10)) and sorted(seen[10:]) == list(range(10)) and seen[:10] != seen[10:]
+    for step in (3, 0, 4):  # in any order, and in parts, as other processes see it
+        again = LatentBatches(Rows(), 4, 0.5, seed=1)
+        parts = [again.batch(step, range(2)), again.batch(step, range(2, 4))]
+        assert torch.equal(torch.cat([part.latents for part in parts]), steps[step].latents)
+        assert parts[0].captions + parts[1].captions == steps[step].captions
+    dropped = sum(caption == "" for step in range(100) for caption in whole.batch(step, range(4)).captions)
+    assert 0.4 < dropped / 400 < 0.6
 
 
 def weights(folder):
@@ -117,18 +145,16 @@ class Stop(Exception):
 
 def stop_after(module, steps, config):
     """Run `module.train` and break it off as a kill would, after the checkpoint of step `steps`."""
-    from soundctm.training.run import Run
+    save = Loop.save
 
-    save = Run.save
-
-    def save_and_stop(self, step, parts, spent):
-        save(self, step, parts, spent)
-        if step == steps:
+    def save_and_stop(self, score):
+        save(self, score)
+        if self.position.step == steps:
             raise Stop
 
-    Run.save = save_and_stop
+    Loop.save = save_and_stop
     try:
         with pytest.raises(Stop):
             module.train(config)
     finally:
-        Run.save = save
+        Loop.save = save

@@ -1,0 +1,98 @@
+"""The check of a CSV of sounds before hours are spent on it: missing, unreadable, silent, too short, double."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import soundfile
+from tqdm import tqdm
+
+from soundctm.data.audio import read_audio
+from soundctm.data.dataset import CaptionedFile, read_captioned_files
+from soundctm.errors import UserError
+
+SHORTEST = 0.1  # seconds
+QUIETEST = 1e-4  # peak of |x| below which a clip is silence: -80 dBFS
+
+PROBLEMS = ("missing", "unreadable", "silent", "too short", "double row", "same content")
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """What is wrong with one row; `line` counts from 1 with the header."""
+
+    line: int
+    file_name: str
+    problem: str
+    detail: str
+
+
+def check_table(
+    table: str | os.PathLike, root: str | os.PathLike | None = None, workers: int | None = None, progress: bool = True
+) -> list[Problem]:
+    """The problems of all rows, by line. Files are read by several threads: decoding leaves Python's lock alone.
+
+    Raises UserError when the CSV itself cannot be read.
+    """
+    files = read_captioned_files(table, root, must_exist=False)
+    paths = list(dict.fromkeys(file.path for file in files))
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        looks = tqdm(pool.map(_look_at, paths), "check", len(paths), disable=not progress)
+        return list(_problems(files, dict(zip(paths, looks, strict=True))))
+
+
+def write_report(problems: Sequence[Problem], path: str | os.PathLike) -> None:
+    """A CSV `line,file_name,problem,detail`, through a temporary name."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([field.name for field in dataclasses.fields(Problem)])
+        writer.writerows(dataclasses.astuple(problem) for problem in problems)
+    os.replace(temporary, path)
+
+
+def summary(problems: Sequence[Problem]) -> str:
+    """ "2 missing, 1 silent", or "no problem"."""
+    counts = Counter(problem.problem for problem in problems)
+    return ", ".join(f"{counts[name]} {name}" for name in PROBLEMS if counts[name]) or "no problem"
+
+
+def _look_at(path: Path) -> tuple[str, str, str]:
+    """(problem or "", detail, hash of the content) of one file."""
+    if not path.is_file():
+        return "missing", "", ""
+    try:
+        waveform = read_audio(path)[:1]
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        rate = soundfile.info(path).samplerate
+    except (UserError, OSError) as error:
+        return "unreadable", str(error), ""
+    seconds, peak = waveform.shape[1] / rate, waveform.abs().max().item()
+    if peak < QUIETEST:
+        return "silent", f"its first channel peaks at {peak:.2g}", digest
+    if seconds < SHORTEST:
+        return "too short", f"{seconds:.3f} s", digest
+    return "", "", digest
+
+
+def _problems(files: Sequence[CaptionedFile], looked: dict[Path, tuple[str, str, str]]) -> Iterator[Problem]:
+    rows: dict[CaptionedFile, int] = {}
+    contents: dict[str, Path] = {}
+    for line, file in enumerate(files, start=2):
+        name, (problem, detail, digest) = file.path.name, looked[file.path]
+        if problem:
+            yield Problem(line, name, problem, detail)
+        if file in rows:
+            yield Problem(line, name, "double row", f"as line {rows[file]}")
+        rows.setdefault(file, line)
+        if digest and (first := contents.setdefault(digest, file.path)) != file.path:
+            yield Problem(line, name, "same content", f"as {first.name}")

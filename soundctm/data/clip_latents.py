@@ -1,0 +1,216 @@
+"""VAE moments of one's own clips, encoded once and kept on disk: one small file per clip.
+
+    <folder>/<VAE>-<samples>/ab/abcdef...-0.safetensors     mean, logvar float16 [C, T/4, F], unscaled
+    <folder>/hashes-<process>.jsonl                         content hash by path, size and time of change
+
+A file's name is the hash of the sound file's content and the segment's first sample; the folder's name tells the VAE,
+its precision and the segment's length. So a changed sound, another VAE or another length is encoded anew, a sound that
+was moved is not, and an interrupted encoding goes on where it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from soundctm.data.audio import load_clip
+from soundctm.data.dataset import CaptionedFile
+from soundctm.data.latents import encode_moments, state_hash
+from soundctm.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass
+class ClipLatents:
+    """`data[i] -> (mean, logvar, caption)` float32 from disk. `paths[i]` is None where a clip could not be encoded.
+
+    Reading such a clip, or one whose file has gone, raises UserError.
+    """
+
+    files: Sequence[CaptionedFile]
+    paths: Sequence[Path | None]
+    reasons: dict[int, str]  # why not, by index
+    scale_factor: float
+    shape: tuple[int, ...]  # [C, T/4, F]
+    num_samples: int
+
+    def __post_init__(self) -> None:
+        self.captions = [file.caption for file in self.files]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, str]:
+        path = self.paths[index]
+        if path is None:
+            raise UserError(self.reasons[index])
+        try:
+            moments = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"the latents of {self.files[index].path} in {path} cannot be read: {error}") from error
+        return moments["mean"].float(), moments["logvar"].float(), self.files[index].caption
+
+    def readable(self) -> ClipLatents:
+        """Without the clips that could not be encoded. Raises UserError when none is left."""
+        kept = [i for i, path in enumerate(self.paths) if path is not None]
+        if not kept:
+            raise UserError(f"none of {len(self)} clips can be read, the first: {self.reasons[0]}")
+        files, paths = [self.files[i] for i in kept], [self.paths[i] for i in kept]
+        return dataclasses.replace(self, files=files, paths=paths, reasons={})
+
+    def waveform(self, index: int) -> Tensor:
+        """The sound itself, float32 [num_samples]. Raises UserError as `load_clip` does."""
+        return load_clip(self.files[index].path, self.num_samples)
+
+
+def clip_latents(
+    files: Sequence[CaptionedFile],
+    codec: Any,
+    folder: str | os.PathLike,
+    num_samples: int,
+    *,
+    device: torch.device | str = "cpu",
+    bf16: bool = False,
+    batch_size: int = 8,
+    workers: int = 0,
+    rank: int = 0,
+    world: int = 1,
+    gather: Callable[[list], list] = list,
+    progress: bool = True,
+) -> ClipLatents:
+    """The latents of `files`, of which this process encodes every `world`-th that is not on disk yet.
+
+    `gather` joins the lists of all processes (accelerate.utils.gather_object). `codec` as for `latent_dataset`.
+    """
+    folder = Path(folder)
+    precision = "-bf16" if bf16 else ""
+    place = folder / f"{state_hash(codec.vae.state_dict())[:16]}{precision}-{num_samples}"
+    hashes = HashIndex(folder, rank)
+    wanted = list(dict.fromkeys(file.path for file in files))[rank::world]
+    loader = DataLoader(
+        _Reading(wanted, place, hashes, num_samples), batch_size=None, num_workers=workers, shuffle=False
+    )
+    found: list[tuple[Path, Path | None, str]] = []
+    waiting: list[tuple[Path, Tensor]] = []
+    home = next(codec.vae.parameters()).device
+    codec.to(device)
+
+    def encode() -> None:
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
+            mean, logvar = encode_moments(codec, torch.stack([waveform for _, waveform in waiting]).to(device))
+        for (target, _), a, b in zip(waiting, mean.half().cpu(), logvar.half().cpu(), strict=True):
+            _write(target, {"mean": a.contiguous(), "logvar": b.contiguous()})
+        waiting.clear()
+
+    try:
+        for path, entry, waveform, reason in tqdm(loader, "latents", len(wanted), disable=not progress):
+            if entry is not None:
+                hashes.add(path, entry)
+            target = None if reason else _place_of(place, entry[-1])
+            found.append((path, target, reason))
+            if waveform is not None:
+                waiting.append((target, waveform))
+            if len(waiting) == batch_size:
+                encode()
+        if waiting:
+            encode()
+    finally:
+        codec.to(home)
+        hashes.close()
+    known = {path: (target, reason) for path, target, reason in gather(found)}
+    paths = [known[file.path][0] for file in files]
+    reasons = {i: known[file.path][1] for i, file in enumerate(files) if known[file.path][1]}
+    shape = codec.latent_shape(num_samples / codec.sampling_rate)
+    return ClipLatents(files, paths, reasons, float(codec.scale_factor), shape, num_samples)
+
+
+class HashIndex:
+    """Content hashes of files that have not changed since, so that a start need not read them all."""
+
+    def __init__(self, folder: Path, rank: int = 0) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._known: dict[str, list] = {}
+        for path in sorted(folder.glob("hashes-*.jsonl")):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                with contextlib.suppress(ValueError):  # a line that a killed run did not finish
+                    entry = json.loads(line)
+                    self._known[entry[0]] = entry[1:]
+        self._path = folder / f"hashes-{rank}.jsonl"
+        self._file = None
+
+    def get(self, path: Path) -> list:
+        """[size, time, SHA-256] of the file as it is now. Raises OSError."""
+        stat = path.stat()
+        known = self._known.get(str(path))
+        if known is not None and known[:2] == [stat.st_size, stat.st_mtime_ns]:
+            return known
+        return [stat.st_size, stat.st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest()]
+
+    def add(self, path: Path, entry: list) -> None:
+        """Remember an entry of `get`, which may have run in another process."""
+        if self._known.get(str(path)) == entry:
+            return
+        self._known[str(path)] = entry
+        if self._file is None:
+            self._file = self._path.open("a", encoding="utf-8")
+        self._file.write(json.dumps([str(path), *entry]) + "\n")
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+@dataclasses.dataclass
+class _Reading(Dataset):
+    """Item: (path, hash entry, waveform if it must be encoded, reason why it cannot be)."""
+
+    paths: Sequence[Path]
+    place: Path
+    hashes: HashIndex
+    num_samples: int
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Path, list | None, Tensor | None, str]:
+        path = self.paths[index]
+        try:
+            entry = self.hashes.get(path)
+            if _place_of(self.place, entry[-1]).is_file():
+                return path, entry, None, ""
+            return path, entry, load_clip(path, self.num_samples), ""
+        except OSError as error:
+            return path, None, None, f"{path}: {error.strerror}"
+        except UserError as error:
+            return path, None, None, str(error)
+
+
+def _place_of(folder: Path, digest: str) -> Path:
+    return folder / digest[:2] / f"{digest[:40]}-0.safetensors"
+
+
+def _write(path: Path, tensors: dict[str, Tensor]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file(tensors, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

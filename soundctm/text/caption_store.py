@@ -1,0 +1,86 @@
+"""Hidden states of captions on disk, so that a text encoder runs once per caption and not once per start.
+
+    <folder>/<encoder>/<n>.safetensors      "rows" [tokens of all its captions, D]; captions and lengths in the header
+
+The encoder's name there is the hash of its weights. Files are memory-mapped: a process holds what it uses. Captions
+that are new go into a further file, and the older ones stay as they are to the last bit, which depends on what a
+caption was encoded with.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from soundctm.text.conditioning import TextConditioning
+from soundctm.text.encoder import TextEncoder
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 256  # captions encoded together
+
+
+class CaptionStore:
+    """`encode` as the text encoder's, from disk for every caption that `prepare` has seen."""
+
+    def __init__(self, encoder: TextEncoder, folder: str | os.PathLike, encoder_hash: str) -> None:
+        self.encoder, self.folder = encoder, Path(folder) / encoder_hash
+        self._places: dict[str, tuple[object, int, int]] = {}  # caption: (open file, first row, last row)
+        self._read: set[Path] = set()
+
+    def prepare(self, captions: Iterable[str]) -> None:
+        """Make sure that `captions` and the empty prompt are on disk; encodes those that are not, in one order."""
+        self._open()
+        wanted = [caption for caption in sorted({"", *captions}) if caption not in self._places]
+        if not wanted:
+            return
+        rows: list[torch.Tensor] = []
+        for start in range(0, len(wanted), AT_ONCE):
+            text = self.encoder.encode(wanted[start : start + AT_ONCE])
+            rows += [hidden[mask].cpu() for hidden, mask in zip(text.hidden, text.mask, strict=True)]
+        self._write(wanted, rows)
+        self._open()
+
+    def encode(self, captions: Sequence[str]) -> TextConditioning:
+        """Hidden states [B, L, D] of `captions` on the CPU; those not on disk are encoded, each by itself."""
+        rows = [self._row(caption) for caption in captions]
+        return TextConditioning.from_rows((row, torch.ones(len(row), dtype=torch.bool)) for row in rows)
+
+    def _row(self, caption: str) -> torch.Tensor:
+        if caption not in self._places:
+            return self.encoder.encode([caption]).hidden[0].cpu()
+        file, first, last = self._places[caption]
+        return file.get_slice("rows")[first:last]
+
+    def _open(self) -> None:
+        for path in sorted(set(self.folder.glob("*.safetensors")) - self._read):
+            try:
+                file = safe_open(path, framework="pt")
+                header = file.metadata()
+                captions, lengths = json.loads(header["captions"]), json.loads(header["lengths"])
+            except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+                logger.warning("%s cannot be used: %s", path, error)
+                continue
+            self._read.add(path)
+            first = 0
+            for caption, length in zip(captions, lengths, strict=True):
+                self._places[caption] = (file, first, first + length)
+                first += length
+
+    def _write(self, captions: Sequence[str], rows: Sequence[torch.Tensor]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{len(self._read):04d}-{os.getpid()}.safetensors"
+        header = {"captions": json.dumps(list(captions)), "lengths": json.dumps([len(row) for row in rows])}
+        temporary = path.with_suffix(".tmp")
+        try:
+            save_file({"rows": torch.cat(list(rows)).contiguous()}, temporary, header)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)

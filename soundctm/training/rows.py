@@ -1,0 +1,65 @@
+"""The rows of a global batch, and random numbers that belong to a row.
+
+A step trains on `Shares.total` rows, numbered 0 .. total - 1 whatever the number of processes. Everything random about
+a row is a function of (seed, step, row), so 1 process with 8 rows and 2 processes with 4 rows each draw the same
+numbers, and a run resumed at any step draws what it would have drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from soundctm.errors import UserError
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How the rows of a step are shared out: `size` rows at a time, on every process, `micro_batches` times."""
+
+    size: int
+    processes: int = 1
+    rank: int = 0
+    micro_batches: int = 1
+
+    @property
+    def total(self) -> int:
+        """Rows per step over all processes: the global batch."""
+        return self.size * self.processes * self.micro_batches
+
+    def rows(self, micro_batch: int) -> range:
+        """The rows of one micro-batch of this process."""
+        start = (micro_batch * self.processes + self.rank) * self.size
+        return range(start, start + self.size)
+
+    @staticmethod
+    def of(size: int, processes: int, rank: int, micro_batches: int = 1, total: int = 0) -> Shares:
+        """`total` rows (0: whatever comes out) in micro-batches of `size`. Raises UserError when they do not fit."""
+        if size < 1 or micro_batches < 1:
+            raise UserError(f"a batch of {size} rows in {micro_batches} micro-batches; both must be at least 1")
+        if total:
+            if total % (size * processes):
+                raise UserError(
+                    f"total_batch_size is {total}; it must be a multiple of {size} rows on {processes} processes"
+                )
+            micro_batches = total // (size * processes)
+        return Shares(size, processes, rank, micro_batches)
+
+
+def generator(seed: int, step: int, row: int = 0, stream: int = 0) -> torch.Generator:
+    """The CPU generator of one row of one step; `stream` tells apart what is drawn there."""
+    state = np.random.SeedSequence((seed, step, row, stream)).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+
+
+def generators(seed: int, step: int, rows: Iterable[int], stream: int = 0) -> list[torch.Generator]:
+    """One generator per row."""
+    return [generator(seed, step, row, stream) for row in rows]
+
+
+def normal(shape: Sequence[int], draws: Iterable[torch.Generator]) -> torch.Tensor:
+    """Standard normal numbers [rows, *shape], each row from its own generator."""
+    return torch.stack([torch.randn(tuple(shape), generator=row) for row in draws])

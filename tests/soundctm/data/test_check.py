@@ -1,0 +1,48 @@
+"""The check of a CSV of sounds finds everything that is wrong, and nothing else."""
+
+import csv
+import logging
+
+import pytest
+from clips_fixture import write_clips, write_good_clips
+
+import ctm_train
+from soundctm.data.check import check_table, summary, write_report
+from soundctm.errors import UserError
+
+
+def test_every_problem_is_found_with_its_line(tmp_path):
+    table = write_clips(tmp_path)
+    problems = check_table(table, tmp_path / "audio", workers=3, progress=False)
+    assert [(p.line, p.file_name, p.problem) for p in problems] == [
+        (10, "corrupt.wav", "unreadable"),
+        (11, "missing.wav", "missing"),
+        (12, "silent.wav", "silent"),
+        (13, "short.wav", "too short"),
+        (14, "2.wav", "double row"),
+        (15, "copy.wav", "same content"),
+    ]
+    assert problems[3].detail == "0.050 s" and problems[4].detail == "as line 4" and problems[5].detail == "as 1.wav"
+    assert summary(problems) == "1 missing, 1 unreadable, 1 silent, 1 too short, 1 double row, 1 same content"
+    write_report(problems, tmp_path / "out" / "report.csv")
+    with (tmp_path / "out" / "report.csv").open(newline="") as file:
+        assert [row["problem"] for row in csv.DictReader(file)] == [p.problem for p in problems]
+
+
+def test_good_data_have_no_problem_and_several_captions_of_a_sound_are_none(tmp_path):
+    table = write_good_clips(tmp_path)
+    with table.open("a") as file:
+        file.write("2.wav,Another description\n")
+    problems = check_table(table, tmp_path / "audio", progress=False)
+    assert problems == [] and summary(problems) == "no problem"
+    with pytest.raises(UserError, match="no CSV at"):
+        check_table(tmp_path / "gone.csv")
+
+
+def test_the_script_reports_and_trains_nothing(tmp_path, caplog):
+    table = write_clips(tmp_path)
+    arguments = ["teacher", "--validate_data", "--train_file", str(table), "--audio_dir", str(tmp_path / "audio")]
+    with caplog.at_level(logging.INFO):
+        assert ctm_train.main([*arguments, "--output_dir", str(tmp_path / "run")]) == 1
+    assert "1 missing, 1 unreadable" in caplog.text
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["train-problems.csv"]

@@ -1,0 +1,138 @@
+"""Latents of single clips: encoded once, keyed by content, VAE and length; what is bad is named."""
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from clips_fixture import GOOD, write_clips
+
+from soundctm.data.audio import load_clip
+from soundctm.data.clip_latents import clip_latents
+from soundctm.data.dataset import read_captioned_files
+from soundctm.errors import UserError
+from soundctm.training.batches import LatentBatches
+
+SAMPLES = 10240
+
+
+class Codec:
+    """Energies of 64 samples as the "mel", 4 frames of it a latent frame; counts the clips that it encodes."""
+
+    frames_per_latent, scale_factor, sampling_rate = 4, 2.0, 16000
+
+    def __init__(self):
+        self.encoded, self.vae = 0, torch.nn.Linear(1, 1)
+        torch.nn.init.ones_(self.vae.weight)
+        self.vae.encode = self._encode
+
+    def to(self, device):
+        return self
+
+    def latent_shape(self, seconds):
+        return 1, round(seconds * self.sampling_rate) // 256, 1
+
+    def mel(self, waveform):
+        return waveform.reshape(len(waveform), 1, -1, 64)
+
+    def _encode(self, mel):
+        self.encoded += len(mel)
+        mean = mel.square().reshape(len(mel), 1, -1, 256).mean(3, keepdim=True) * self.vae.weight
+
+        class Posterior:
+            class latent_dist:
+                pass
+
+        Posterior.latent_dist.mean, Posterior.latent_dist.logvar = mean, torch.full_like(mean, -60.0)
+        return Posterior
+
+
+@pytest.fixture
+def table(tmp_path):
+    return write_clips(tmp_path / "data")
+
+
+def encode(table, tmp_path, codec, **given):
+    files = read_captioned_files(table, table.parent / "audio", must_exist=False)
+    return clip_latents(files, codec, tmp_path / "cache", SAMPLES, batch_size=3, progress=False, **given)
+
+
+def test_every_readable_clip_is_encoded_once(table, tmp_path):
+    codec = Codec()
+    data = encode(table, tmp_path, codec)
+    assert len(data) == GOOD + 6 and sorted(data.reasons) == [GOOD, GOOD + 1] and data.shape == (1, 40, 1)
+    mean, logvar, caption = data[3]
+    expected = load_clip(table.parent / "audio" / "3.wav", SAMPLES).reshape(40, 256).square().mean(1)
+    torch.testing.assert_close(mean.flatten(), expected, rtol=1e-3, atol=1e-4)
+    assert caption == "Tone number 3" and logvar.mean() == -60
+    count = codec.encoded
+    again = encode(table, tmp_path, codec, workers=2)
+    assert codec.encoded == count and torch.equal(again[3][0], mean)
+    with pytest.raises(UserError, match="corrupt.wav"):
+        data[GOOD]
+    with pytest.raises(UserError, match="missing.wav"):
+        data[GOOD + 1]
+    assert len(data.readable()) == GOOD + 4
+
+
+def test_what_changed_is_encoded_anew_and_what_moved_is_not(table, tmp_path):
+    codec, audio = Codec(), table.parent / "audio"
+    before = encode(table, tmp_path, codec)
+    count = codec.encoded
+    os.rename(audio / "5.wav", audio / "moved.wav")
+    table.write_text(table.read_text().replace("5.wav", "moved.wav"))
+    (audio / "4.wav").write_bytes((audio / "7.wav").read_bytes())
+    after = encode(table, tmp_path, codec)
+    assert codec.encoded == count and torch.equal(after[5][0], before[5][0])  # both contents were known
+    assert torch.equal(after[4][0], before[7][0])
+    torch.nn.init.constant_(codec.vae.weight, 2.0)
+    assert not torch.equal(encode(table, tmp_path, codec)[5][0], before[5][0]) and codec.encoded > count
+
+
+def test_processes_share_the_work(table, tmp_path):
+    codecs, barrier, shared = [Codec(), Codec()], threading.Barrier(2), []
+
+    def join(found):
+        shared.extend(found)
+        barrier.wait(60)
+        return shared
+
+    def one(rank):
+        return encode(table, tmp_path, codecs[rank], rank=rank, world=2, gather=join)
+
+    with ThreadPoolExecutor(2) as pool:
+        parts = list(pool.map(one, range(2)))
+    assert all(codec.encoded in (5, 6) for codec in codecs)  # of 11 different contents that can be read
+    assert [len(part.readable()) for part in parts] == [GOOD + 4] * 2
+
+
+def test_bad_clips_are_replaced_by_the_same_others_every_time(table, tmp_path):
+    data = encode(table, tmp_path, Codec())
+    batches = LatentBatches(data, len(data), 0.0, seed=3)
+    first, again = batches.batch(0, range(len(data))), LatentBatches(data, len(data), 0.0, seed=3).batch(0, range(14))
+    assert torch.equal(first.latents, again.latents) and first.captions == again.captions
+    assert len(first.bad) >= 2 and not {"A broken file", "No file"} & set(first.captions)
+    broken = LatentBatches(data, 4, 0.0, seed=3)
+    broken.data.paths = [None] * len(data)
+    broken.data.reasons = {i: "it is gone" for i in range(len(data))}
+    with pytest.raises(UserError, match="100 clips could not be read, the last: it is gone"):
+        broken.batch(0, range(4))
+
+
+def test_mixtures_are_of_two_other_rows_of_the_global_batch(table, tmp_path):
+    data = encode(table, tmp_path, Codec()).readable()
+    batches = LatentBatches(data, 8, 0.0, seed=1, mix_share=0.25)
+    batch = batches.batch(2, range(8))
+    assert batch.mixed == [3, 7] and batch.waveforms.shape == (2, SAMPLES) and batch.noise.shape == (2, 1, 40, 1)
+    assert torch.allclose(batch.waveforms.abs().amax(1), torch.tensor(0.5))
+    clips = [caption for place, caption in enumerate(batch.captions) if place not in batch.mixed]
+    for place in batch.mixed:
+        first, second = batch.captions[place].split(" and ")
+        assert first in clips and any(second == clip[0].lower() + clip[1:] for clip in clips)
+    half = LatentBatches(data, 8, 0.0, seed=1, mix_share=0.25).batch(2, range(4, 8))  # as a second process sees it
+    assert half.captions == batch.captions[4:] and torch.equal(half.waveforms[0], batch.waveforms[1])
+    with pytest.raises(UserError, match="too small for mixtures"):
+        LatentBatches(data, 2, 0.0, seed=1, mix_share=0.5)
+    with pytest.raises(UserError, match="mix_share is 1.5"):
+        LatentBatches(data, 8, 0.0, seed=1, mix_share=1.5)

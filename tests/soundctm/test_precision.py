@@ -1,0 +1,32 @@
+"""What `auto` means where bfloat16 is native and where it is not."""
+
+import pytest
+import torch
+
+from soundctm import precision
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "chosen"),
+    [({"avx2": True}, "no"), ({"avx512_f": True, "avx512_bf16": False}, "no"), ({"amx_bf16": True}, "bf16"),
+     ({"avx512_bf16": True}, "bf16"), ({"neon": True, "bf16": True}, "bf16")],
+)  # fmt: skip
+def test_auto_on_a_cpu_is_bf16_only_where_it_is_native(monkeypatch, capabilities, chosen):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert precision.resolve("auto", "cpu") == chosen
+
+
+@pytest.mark.parametrize(
+    ("available", "native", "chosen"), [(True, True, "bf16"), (True, False, "no"), (False, True, "no")]
+)
+def test_auto_on_cuda_asks_the_gpu(monkeypatch, available, native, chosen):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: native or including_emulation)
+    assert precision.resolve("auto", "cuda:0") == chosen
+
+
+def test_unknown_devices_use_float32_and_a_choice_is_kept():
+    assert precision.resolve("auto", "mps") == "no"
+    assert [precision.resolve(name, "cpu") for name in ("no", "bf16", "fp16")] == ["no", "bf16", "fp16"]
+    with pytest.raises(ValueError, match="'half'.*auto"):
+        precision.resolve("half", "cpu")
