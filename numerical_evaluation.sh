@@ -9,11 +9,11 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
-CORPUS=${CORPUS:-$root/data/corpus}              # real sounds
-CAPTIONS=$root/data/test_captions.csv            # file_name,caption,label,clip: 100 items of the corpus' test split
-CHECKPOINT=${CHECKPOINT:-$root/ckpt/mini}        # what is evaluated
-OUTPUT_DIR=${OUTPUT_DIR:-$root/outputs}          # its clips in test_clips, the real ones in reference
-NUM_STEPS=${NUM_STEPS:-1}                        # network calls per clip
+CORPUS=${CORPUS:-$root/data/corpus}       # real sounds
+CAPTIONS=$root/data/test_captions.csv     # file_name,caption,label,clip: 100 items of the test split
+CHECKPOINT=${CHECKPOINT:-$root/ckpt/mini} # what is evaluated
+OUTPUT_DIR=${OUTPUT_DIR:-$root/outputs}   # its clips in test_clips, the real ones in reference
+NUM_STEPS=${NUM_STEPS:-1}                 # network calls per clip
 
 source "$root/scripts/setup_env.sh"
 setup_env requirements-eval.txt || exit
@@ -23,15 +23,14 @@ if (($#)); then
 fi
 
 export HF_HUB_OFFLINE=1 # all of the small model is on disk
-cd "$root"
 generated=$OUTPUT_DIR/test_clips
-"$PYTHON" ctm_inference.py --checkpoint "$CHECKPOINT" --test_file "$CAPTIONS" --output_dir "$generated" \
+"$PYTHON" "$root/ctm_inference.py" --checkpoint "$CHECKPOINT" --test_file "$CAPTIONS" --output_dir "$generated" \
     --num_steps "$NUM_STEPS" --batch_size 10 --overwrite
 
 if [[ ! -f $CORPUS/corpus.csv ]]; then
     echo "no corpus of real sounds at $CORPUS, so no FAD and no KL; get it with: bash ctm_train.sh corpus" >&2
-    exec "$PYTHON" numerical_evaluation.py --generated_dir "$generated" --metrics is
+    exec "$PYTHON" "$root/numerical_evaluation.py" --generated_dir "$generated" --metrics is
 fi
-"$PYTHON" -m soundctm.evaluation.reference_clips --corpus "$CORPUS" --captions "$CAPTIONS" \
-    --output_dir "$OUTPUT_DIR/reference"
-exec "$PYTHON" numerical_evaluation.py --reference_dir "$OUTPUT_DIR/reference" --generated_dir "$generated"
+PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH} "$PYTHON" -m soundctm.evaluation.reference_clips \
+    --corpus "$CORPUS" --captions "$CAPTIONS" --output_dir "$OUTPUT_DIR/reference"
+exec "$PYTHON" "$root/numerical_evaluation.py" --reference_dir "$OUTPUT_DIR/reference" --generated_dir "$generated"

@@ -22,10 +22,12 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
-from soundctm.data.audio import read_audio
+from soundctm.data.audio import decode_audio, resample
 from soundctm.evaluation.evaluate import evaluate
+from soundctm.evaluation.extractors.base import Features
 from soundctm.evaluation.extractors.registry import load_extractor
 from soundctm.evaluation.options import EvaluationOptions
 from soundctm.evaluation.statistics.frechet import frechet_distance
@@ -77,15 +79,16 @@ class OfficialWay:
         scores = [np.exp(np.mean(np.sum(q * (np.log(q) - np.log(q.mean(0))), axis=1))) for q in parts]
         return float(np.mean(scores))
 
-    def _features(self, folder: Path) -> dict:
+    def _features(self, folder: Path) -> dict[str, Features]:
         names = sorted(path.name for path in folder.iterdir())
-        return {
-            name: self.extractor([read_audio(folder / name, self.extractor.sampling_rate)[0]])[0]
-            for name in tqdm(names, "official", unit="clip")
-        }
+        return {name: self.extractor([self._read(folder / name)])[0] for name in tqdm(names, "official", unit="clip")}
+
+    def _read(self, path: Path) -> Tensor:
+        samples, rate = decode_audio(path, str(path))
+        return resample(samples[0], rate, self.extractor.sampling_rate)
 
     @staticmethod
-    def _p(features) -> np.ndarray:
+    def _p(features: Features) -> np.ndarray:
         return features.logits.double().softmax(0).numpy()
 
 

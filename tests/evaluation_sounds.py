@@ -10,6 +10,7 @@ import soundfile
 import torch
 from torch import Tensor
 
+from soundctm.evaluation.extractors import registry
 from soundctm.evaluation.extractors.base import Features
 
 RATE = 16_000
@@ -72,3 +73,20 @@ class SpectrumExtractor:
         if self.pooled:
             embeddings = embeddings.mean(0, keepdim=True)
         return Features(embeddings, 2 * embeddings.mean(0))
+
+
+def register(monkeypatch, extractors: dict[str, Callable[[], SpectrumExtractor]], classes: Sequence[str]) -> None:
+    """Make the registry know `extractors` (name -> what builds one) as well; those named in `classes` have logits."""
+    digest = registry.weights_hash
+    hashes = {name: build().weights_hash for name, build in extractors.items()}
+    for name, build in extractors.items():
+        entry = registry.Entry(
+            name, name.capitalize(), 8000, 16, 16 if name in classes else 0, "tests", "nowhere",
+            files=lambda weights: [], load=lambda weights, device, build=build: build(),
+        )  # fmt: skip
+        monkeypatch.setitem(registry.ENTRIES, name, entry)
+
+    def weights_hash(name: str, weights: str | None = None) -> str:
+        return hashes[name] if name in extractors else digest(name, weights)
+
+    monkeypatch.setattr(registry, "weights_hash", weights_hash)

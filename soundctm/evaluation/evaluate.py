@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from soundctm.devices import usable_device
 from soundctm.errors import UserError
 from soundctm.evaluation.extractors import registry
-from soundctm.evaluation.features import FolderFeatures, LazyExtractor, folder_features
-from soundctm.evaluation.metrics import METRICS, Comparison, Metric, real_score
+from soundctm.evaluation.features import LazyExtractor, folder_features
+from soundctm.evaluation.metrics import METRICS, Comparison, real_score
 from soundctm.evaluation.options import EvaluationOptions
 from soundctm.evaluation.pairing import Pairing, pair_by_name
 from soundctm.evaluation.report import Report, Result
@@ -30,7 +31,7 @@ def evaluate(options: EvaluationOptions) -> Report:
     device = usable_device(options.device)
     weights = registry.parse_weights(options.weights)
     planned = _planned(options)
-    extractors = {name: LazyExtractor(name, weights.get(name), device) for name in dict.fromkeys(planned.values())}
+    extractors = {name: LazyExtractor(name, weights.get(name), device) for _, name in planned}
     captions = _captions(options.captions) if options.captions else []
 
     reference = generated = None
@@ -40,10 +41,9 @@ def evaluate(options: EvaluationOptions) -> Report:
         if options.reference_dir is not None:
             reference = folder_features(options.reference_dir, list(extractors.values()), **settings)
     results = []
-    for (name, _), extractor in planned.items():
-        results.append(
-            _result(METRICS[name], name, extractors[extractor], reference, generated, captions, options.seed)
-        )
+    for metric, name in planned:
+        comparison = Comparison(name, generated, reference, seed=options.seed)
+        results.append(_result(metric, extractors[name], _with_pairs(metric, extractors[name], comparison, captions)))
     if "class_accuracy" in options.metrics:
         results.append(_class_accuracy(options))
     return Report(
@@ -59,50 +59,53 @@ def evaluate(options: EvaluationOptions) -> Report:
     )
 
 
-def _planned(options: EvaluationOptions) -> dict[tuple[str, str], str]:
-    """(metric, extractor) -> extractor, in the order of the metrics; the CLAP score has an extractor of its own."""
-    planned = {}
-    for name in options.metrics:
-        if name == "class_accuracy":
+def _planned(options: EvaluationOptions) -> list[tuple[str, str]]:
+    """(metric, extractor), in the order of the metrics; the CLAP score has an extractor of its own."""
+    planned = []
+    for metric in options.metrics:
+        if metric == "class_accuracy":
             continue
-        chosen = ("clap",) if name == "clap" else options.extractors
-        entries = [registry.entry(extractor) for extractor in chosen]
-        usable = [entry.name for entry in entries if entry.classes or not METRICS[name].needs_classes]
+        chosen = ("clap",) if metric == "clap" else options.extractors
+        entries = [registry.entry(name) for name in chosen]
+        usable = [entry.name for entry in entries if entry.classes or not METRICS[metric].needs_classes]
         if not usable:
-            with_classes = ", ".join(entry.name for entry in registry.available() if entry.classes)
+            others = ", ".join(entry.name for entry in registry.available() if entry.classes)
             raise UserError(
-                f"{name} needs classes, which {', '.join(chosen)} do not give; --extractors can be {with_classes}"
+                f"{metric} needs classes, which {', '.join(chosen)} do not give; --extractors can be {others}"
             )
-        planned |= {(name, extractor): extractor for extractor in usable}
+        planned += [(metric, name) for name in usable]
     return planned
 
 
-def _result(
-    metric: Metric,
-    name: str,
-    extractor: LazyExtractor,
-    reference: FolderFeatures | None,
-    generated: FolderFeatures,
-    captions: list[Prompt],
-    seed: int,
-) -> Result:
-    pairing, texts = None, None
-    if name == "clap":
-        names = [prompt.file_name for prompt in captions]
-        pairing = _paired(name, names, generated.names, "captions")
-        texts = extractor.loaded.embed_texts([prompt.caption for prompt in captions])
-    elif metric.needs_pairs:
-        pairing = _paired(name, reference.names, generated.names, "reference clips")
-    comparison = Comparison(extractor.name, generated, reference, pairing, texts, seed)
-    score, real = metric.score(comparison), real_score(metric, comparison)
-    title = metric.title if name == "clap" else f"{metric.title}-{extractor.title}"
-    half = len(reference.names) // 2 if reference is not None else 0
-    real_is = f"two disjoint halves of the reference, {half} clips each" if metric.halves else "all reference clips"
-    hashed = extractor.weights_hash
-    return Result(title, score, metric.lower_is_better, extractor.name, hashed, real, real_is if real else "", pairing)
+def _with_pairs(
+    metric: str, extractor: LazyExtractor, comparison: Comparison, captions: Sequence[Prompt]
+) -> Comparison:
+    """The comparison with what `metric` pairs the generated clips with, if it does. Raises UserError for no pair."""
+    if not METRICS[metric].needs_pairs:
+        return comparison
+    names = comparison.generated.names
+    if metric != "clap":
+        return replace(comparison, pairing=_paired(metric, comparison.reference.names, names, "reference clips"))
+    pairing = _paired(metric, [prompt.file_name for prompt in captions], names, "captions")
+    return replace(comparison, pairing=pairing, captions=extractor.loaded.embed_texts([p.caption for p in captions]))
 
 
-def _paired(metric: str, first: list[str], generated: tuple[str, ...], what: str) -> Pairing:
+def _result(name: str, extractor: LazyExtractor, comparison: Comparison) -> Result:
+    metric = METRICS[name]
+    real, real_is = real_score(metric, comparison)
+    return Result(
+        metric=metric.title if name == "clap" else f"{metric.title}-{extractor.title}",
+        score=metric.score(comparison),
+        lower_is_better=metric.lower_is_better,
+        extractor=extractor.name,
+        weights_hash=extractor.weights_hash,
+        real=real,
+        real_is=real_is,
+        pairing=comparison.pairing,
+    )
+
+
+def _paired(metric: str, first: Sequence[str], generated: Sequence[str], what: str) -> Pairing:
     pairing = pair_by_name(first, generated, what)
     if not pairing.pairs:
         raise UserError(
@@ -129,11 +132,11 @@ def _class_accuracy(options: EvaluationOptions) -> Result:
     kind = next((name for name in ("real_cross_validation", "real_test") if name in found), None)
     real = None if kind is None else _accuracy_score(found[kind])
     real_is = {"real_cross_validation": "all corpus clips, cross-validated", "real_test": "test clips of the corpus"}
-    weights = found["yamnet"]
-    return Result("class accuracy", _accuracy_score(part), False, "yamnet", weights, real, real_is.get(kind, ""))
+    score = _accuracy_score(part, corpus=options.corpus)
+    return Result("class accuracy", score, False, "yamnet", found["yamnet"], real, real_is.get(kind, ""))
 
 
-def _accuracy_score(part: Mapping) -> Score:
-    details = {"heard": part["heard"], "classes": part["classes"]}
+def _accuracy_score(part: Mapping, **details: str) -> Score:
+    details |= {"heard": part["heard"], "classes": part["classes"]}
     details |= {f"accuracy of {name}": value for name, value in part["per_class"].items()}
     return Score(part["accuracy"], n_generated=part["clips"], details=details)

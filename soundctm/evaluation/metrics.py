@@ -98,20 +98,22 @@ METRICS = {
 }
 
 
-def real_score(metric: Metric, comparison: Comparison) -> Score | None:
-    """What real clips score: the noise floor of a distance, between two disjoint halves of the reference clips; the
-    inception score of all of them. None for metrics that have no such thing, without reference, and for too few."""
+def real_score(metric: Metric, comparison: Comparison) -> tuple[Score | None, str]:
+    """What real clips score, and of which: the noise floor of a distance, between two disjoint halves of the reference
+    clips; the inception score of all of them. (None, "") for paired metrics, without reference, and for too few clips.
+    """
     reference = comparison.reference
     if reference is None or metric.needs_pairs:
-        return None
-    real = replace(comparison, generated=reference, reference=None, pairing=None, level=None)
+        return None, ""
+    real, what = replace(comparison, generated=reference, reference=None, level=None), "all reference clips"
     if metric.halves:
         first, second = halves(reference.names, comparison.seed)
         real = replace(real, reference=reference.only(first), generated=reference.only(second))
+        what = f"two disjoint halves of the reference, {len(first)} clips each"
     try:
-        return metric.score(real)
+        return metric.score(real), what
     except UserError:  # too few clips for the statistic, which is no fault of the generated ones
-        return None
+        return None, ""
 
 
 def halves(names: Sequence[str], seed: int) -> tuple[list[int], list[int]]:

@@ -80,6 +80,10 @@ def check_options(options: EvaluationOptions) -> None:
         raise UserError("the metric clap compares with captions: give --captions, a CSV file_name,caption")
     if options.captions is not None and "clap" not in options.metrics:
         raise UserError("--captions is for the metric clap, which --metrics does not name")
+    if options.output is not None and Path(options.output).suffix == ".yaml":
+        raise UserError(
+            f"output is {options.output}; the report is JSON lines, and the options go into a .yaml beside it"
+        )
     if options.batch_size < 1:
         raise UserError(f"batch_size is {options.batch_size}; it must be at least 1")
     if not 0 <= options.num_workers <= 64:

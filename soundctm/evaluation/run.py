@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from soundctm.config import add_arguments, config_from_args, save_config
 from soundctm.errors import UserError
 from soundctm.evaluation.options import EvaluationOptions
+from soundctm.inference.output import ensure_writable
 
 DESCRIPTION = "Scores of generated clips: how far from real ones, how well they fit. docs/evaluation.md explains them."
 
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str]) -> int:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         options = parse_options(arguments)
+        ensure_writable(options.report_path.parent)
         from soundctm.evaluation.evaluate import evaluate  # what the user gave is checked before torch is imported
 
         report = evaluate(options)

@@ -46,6 +46,7 @@ def folders(tmp_path_factory):
         ([], "fad, kl compare with real clips: give --reference_dir"),
         (["--metrics", "clap"], "give --captions"),
         (["--batch_size", "many"], "it must be int"),
+        (["--metrics", "is", "--output", f"{SCRIPT}/report.jsonl"], "cannot be written"),
     ],
 )
 def test_options_are_checked_first(folders, arguments, says):

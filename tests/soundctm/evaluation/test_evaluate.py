@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 import soundfile
-from evaluation_sounds import SpectrumExtractor, sound, write_folder
+from evaluation_sounds import SpectrumExtractor, register, sound, write_folder
 
 from soundctm.errors import UserError
 from soundctm.evaluation import class_accuracy
@@ -18,25 +18,10 @@ from soundctm.evaluation.options import EvaluationOptions
 
 
 @pytest.fixture(autouse=True)
-def spectrum(tmp_path, monkeypatch):
+def spectrum(monkeypatch):
     """The registry knows `spectrum`, and `clap` is an extractor without classes."""
-    weights = tmp_path / "weights"
-    weights.write_text("weights")
-    for name, classes in (("spectrum", 16), ("clap", 0)):
-        entry = registry.Entry(
-            name,
-            name.capitalize(),
-            8000,
-            16,
-            classes,
-            "",
-            "",
-            lambda path: [weights],
-            lambda path, device, name=name: SpectrumExtractor(
-                name, weights_hash=registry.weights_hash(name), pooled=name == "clap"
-            ),
-        )
-        monkeypatch.setitem(registry._BY_NAME, name, entry)
+    extractors = {"spectrum": SpectrumExtractor, "clap": lambda: SpectrumExtractor("clap", pooled=True)}
+    register(monkeypatch, extractors, classes=["spectrum"])
 
 
 @pytest.fixture
@@ -194,6 +179,7 @@ def test_class_accuracy_is_a_metric(folders, monkeypatch):
         ({"extractors": ("vgg",)}, "no extractor 'vgg'"),
         ({"metrics": ("clap",)}, "give --captions"),
         ({"captions": "x.csv"}, "--captions is for the metric clap"),
+        ({"output": "report.yaml"}, "output is report.yaml; the report is JSON lines"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"num_workers": -1}, "num_workers is -1"),
         ({"device": "abacus"}, "abacus"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from evaluation_sounds import SpectrumExtractor, sound, write_folder
+from evaluation_sounds import SpectrumExtractor, register, sound, write_folder
 
 from soundctm.errors import UserError
 from soundctm.evaluation import features as module
@@ -182,23 +182,20 @@ def test_what_was_finished_before_an_interruption_is_kept(folder):
     assert run(folder)[1] == 2
 
 
-def test_an_extractor_is_built_only_when_it_has_something_to_do(folder, tmp_path, monkeypatch):
-    weights = tmp_path / "weights"
-    weights.write_text("a")
+def test_an_extractor_is_built_only_when_it_has_something_to_do(folder, monkeypatch):
     built = []
-
-    def load(path, device):
-        built.append(device)
-        return SpectrumExtractor(weights_hash=registry.weights_hash("spectrum", path))
-
-    entry = registry.Entry("spectrum", "Spectrum", 8000, 16, 16, "", "", lambda path: [weights], load)
-    monkeypatch.setitem(registry._BY_NAME, "spectrum", entry)
+    register(monkeypatch, {"spectrum": lambda: built.append(1) or SpectrumExtractor()}, classes=["spectrum"])
+    built.clear()
     folder_features(folder, [LazyExtractor("spectrum")])
     folder_features(folder, [LazyExtractor("spectrum")])
-    assert built == ["cpu"]
-    lazy = LazyExtractor("spectrum")
-    weights.write_text("b")
-    with pytest.raises(UserError, match="weights of spectrum changed"):
-        lazy([torch.zeros(8000)])
-    folder_features(folder, [LazyExtractor("spectrum")])  # other weights: everything anew
-    assert len(built) == 3
+    assert len(built) == 1
+
+
+@pytest.mark.parametrize(
+    ("other", "says"), [({"weights_hash": "1" * 64}, "weights of spectrum changed"), ({"sampling_rate": 9}, "at 9 Hz")]
+)
+def test_weights_that_are_not_those_that_were_hashed(monkeypatch, other, says):
+    register(monkeypatch, {"spectrum": SpectrumExtractor}, classes=["spectrum"])
+    monkeypatch.setattr(registry, "load_extractor", lambda *_: SpectrumExtractor(**other))
+    with pytest.raises(UserError, match=says):
+        LazyExtractor("spectrum")([torch.zeros(8000)])
