@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 import sys
 
 from soundctm.config import add_arguments, config_from_args
 from soundctm.errors import UserError
 
+FIRST_PROCESS = os.environ.get("RANK", "0") == "0"
 PARTS = {  # name: (module with `train(config)`, its configuration, what it is)
     "distill": ("soundctm.training.distill", "DistillConfig", "the student, from a trained teacher"),
     "teacher": ("soundctm.training.teacher", "TeacherConfig", "the EDM diffusion model that is distilled"),
@@ -55,10 +57,12 @@ def main(arguments: list[str]) -> int:
     except (UserError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"finished: {folder}")
+    if FIRST_PROCESS:
+        print(f"finished: {folder}")
     return 0
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+    level = logging.INFO if FIRST_PROCESS else logging.WARNING
+    logging.basicConfig(level=level, format="%(name)s: %(message)s")
     sys.exit(main(sys.argv[1:]))

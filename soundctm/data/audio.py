@@ -39,7 +39,11 @@ def read_audio(path: str | os.PathLike, sampling_rate: int | None = None) -> Ten
 
 def load_clip(path: str | os.PathLike, num_samples: int, sampling_rate: int = SAMPLING_RATE) -> Tensor:
     """The file as one training clip: float32 [num_samples] at `sampling_rate` Hz. Raises UserError as `read_audio`."""
-    samples, rate = _read(path)
+    return clip_of(*_read(path), num_samples, sampling_rate)
+
+
+def clip_of(samples: Tensor, rate: int, num_samples: int, sampling_rate: int = SAMPLING_RATE) -> Tensor:
+    """Decoded samples [channels, n] at `rate` Hz as one training clip: float32 [num_samples] at `sampling_rate` Hz."""
     first = samples[0]
     if first.max() == first.min():  # resampling would turn the ends of a constant into clicks
         return torch.zeros(num_samples)

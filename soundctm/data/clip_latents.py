@@ -73,9 +73,9 @@ class ClipLatents:
         files, paths = [self.files[i] for i in kept], [self.paths[i] for i in kept]
         return dataclasses.replace(self, files=files, paths=paths, reasons={})
 
-    def waveform(self, index: int) -> Tensor:
-        """The sound itself, float32 [num_samples]. Raises UserError as `load_clip` does."""
-        return load_clip(self.files[index].path, self.num_samples)
+    def heard(self, index: int) -> tuple[Tensor, str]:
+        """The sound itself, float32 [num_samples], and its caption. Raises UserError as `load_clip` does."""
+        return load_clip(self.files[index].path, self.num_samples), self.files[index].caption
 
 
 def clip_latents(

@@ -1,7 +1,8 @@
 """Batches of latents with their captions, as a pure function of step and row.
 
 Some rows may be mixtures of two others of the same global batch. Their sound is mixed from the files and encoded on the
-device, in `on_device`, because each mixture occurs once; everything else comes from latents on disk.
+device, in `on_device`, because each mixture occurs once. So are all clips of a data set that is `live`; else clips come
+from latents on disk.
 """
 
 from __future__ import annotations
@@ -25,11 +26,15 @@ ATTEMPTS = 100  # clips tried in the place of one that cannot be read
 
 
 class Latents(Protocol):
-    """A set of captioned clips as VAE moments (soundctm.data.latents, soundctm.data.clip_latents)."""
+    """A set of captioned clips as VAE moments (soundctm.data.latents, soundctm.data.clip_latents).
 
-    captions: Sequence[str]
+    One with `live` true (soundctm.data.shards) has sounds, `heard(index)`, and its own `order(generator)` of an epoch.
+    """
+
     scale_factor: float
     shape: Sequence[int]  # of one clip's latents, [C, T/4, F]
+
+    def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, str]:
         """Mean and log-variance float32 [C, T/4, F], caption. Raises UserError when the clip cannot be read."""
@@ -51,7 +56,7 @@ class LatentRows:
     latents: torch.Tensor
     captions: list[str]
     rows: range  # their numbers in the global batch
-    mixed: list[int] = field(default_factory=list)  # places in the batch whose latents are still to be made,
+    mixed: list[int] = field(default_factory=list)  # places in the batch whose latents are still to be encoded,
     waveforms: torch.Tensor | None = None  # from these sounds [len(mixed), samples]
     noise: torch.Tensor | None = None  # with this noise of the posterior
     bad: list[str] = field(default_factory=list)  # why clips were replaced by others
@@ -82,12 +87,12 @@ class LatentBatches:
         """`text_dropout` is the share of captions replaced by the empty prompt, after mixing.
 
         `mix_share` of the rows, spread evenly over the global batch, are mixtures of two rows that are none; `data`
-        then needs `waveform(index)`. Raises UserError where there are not two such rows.
+        then needs `heard(index) -> (waveform, caption)`. Raises UserError where there are not two such rows.
         """
         if mix_share and not 0 < mix_share < 1:
             raise UserError(f"mix_share is {mix_share}; it is a share from 0 (none) to below 1")
         self.data, self.total, self.text_dropout, self.seed = data, total, text_dropout, seed
-        self.shuffle = shuffle
+        self.shuffle, self.live = shuffle, getattr(data, "live", False)
         self.mixed = {row for row in range(total) if int((row + 1) * mix_share) > int(row * mix_share)}
         self.clips = [row for row in range(total) if row not in self.mixed]
         if self.mixed and len(self.clips) < 2:
@@ -100,8 +105,9 @@ class LatentBatches:
         zero = torch.zeros(tuple(self.data.shape))
         moments, captions, waveforms = [], [], []
         for place, row in enumerate(rows):
-            if row in self.mixed:
-                waveform, caption = self._mixture(step, row, made.bad)
+            if row in self.mixed or self.live:
+                mixed = row in self.mixed
+                waveform, caption = (self._mixture if mixed else self._single)(step, row, made.bad)
                 waveforms.append(waveform)
                 made.mixed.append(place)
                 moments.append((zero, zero))
@@ -121,11 +127,11 @@ class LatentBatches:
         """Two clips of the global batch mixed to equal loudness, peak 0.5, and their joint caption."""
         pick = torch.randperm(len(self.clips), generator=generator(self.seed, step, row, PAIR))[:2].tolist()
         items = [self._item(step, self.clips[place]) for place in pick]
-        (a, first), (b, second) = (self._readable(item, self._heard, bad) for item in items)
+        (a, first), (b, second) = (self._readable(item, self.data.heard, bad) for item in items)
         return normalise_peak(mix_pair(a, b)), join_captions(first, second)
 
-    def _heard(self, item: int) -> tuple[torch.Tensor, str]:
-        return self.data.waveform(item), self.data.captions[item]
+    def _single(self, step: int, row: int, bad: list[str]) -> tuple[torch.Tensor, str]:
+        return self._readable(self._item(step, row), self.data.heard, bad)
 
     def _readable(self, item: int, read: Callable[[int], T], bad: list[str]) -> T:
         """`read(item)`, or of another item, found from the number of this one, where that cannot be read."""
@@ -135,7 +141,7 @@ class LatentBatches:
                 return read(item)
             except UserError as error:
                 bad.append(str(error))
-            item = int(torch.randint(len(self.data.captions), (), generator=draws))
+            item = int(torch.randint(len(self.data), (), generator=draws))
         raise UserError(f"{ATTEMPTS} clips could not be read, the last: {bad[-1]}")
 
     def _dropped(self, step: int, rows: range, captions: Sequence[str]) -> list[str]:
@@ -144,12 +150,14 @@ class LatentBatches:
         return ["" if draw < self.text_dropout else text for draw, text in zip(draws, captions, strict=True)]
 
     def _item(self, step: int, row: int) -> int:
-        count = len(self.data.captions)
+        count = len(self.data)
         epoch, place = divmod(step * self.total + row, count)
         if not self.shuffle:
             return place
         if epoch != self._epoch:
-            self._epoch, self._order = epoch, torch.randperm(count, generator=generator(self.seed, epoch, stream=ORDER))
+            draws = generator(self.seed, epoch, stream=ORDER)
+            self._order = self.data.order(draws) if self.live else torch.randperm(count, generator=draws)
+            self._epoch = epoch
         return int(self._order[place])
 
 

@@ -4,8 +4,10 @@ like."""
 from __future__ import annotations
 
 import abc
+import logging
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,12 +19,14 @@ from soundctm.checkpoints import Components
 from soundctm.data.latents import state_hash
 from soundctm.distributed import mean_over_processes
 from soundctm.networks import StudentUNet, TeacherUNet
-from soundctm.schedule import SigmaSchedule
 from soundctm.text import TextEncoder
 from soundctm.text.caption_store import CaptionStore
 from soundctm.training.batches import Batch, LatentBatches, LatentRows, on_device
+from soundctm.training.samples import frechet_distance, write_samples
 from soundctm.training.source import check_bad, open_latents
 from soundctm.training.task import Task
+
+logger = logging.getLogger(__name__)
 
 HELD_OUT_SEED = 1
 CACHED_CAPTIONS = 1 << 17
@@ -44,11 +48,11 @@ class DiffusionTask(Task):
         data, held_out = open_latents(config, self.codec, accelerator)
         self.texts = CaptionStore(self.encoder, Path(config.cache_dir) / "captions", encoder_hash)
         with accelerator.local_main_process_first():
-            self.texts.prepare([*data.captions, *(held_out.captions if held_out else ())])
+            self.texts.prepare(caption for part in (data, held_out) for caption in getattr(part, "captions", ()))
         self.source = LatentBatches(
             data, self.shares.total, config.uncond_prob, config.seed, mix_share=config.mix_share
         )
-        if config.mix_share:
+        if config.mix_share or self.source.live:
             self.codec.vae.to(self.device)
             self.codec.mel.to(self.device)
         self.held_out = LatentBatches(held_out, 0, 0.0, HELD_OUT_SEED, shuffle=False) if held_out else None
@@ -66,7 +70,7 @@ class DiffusionTask(Task):
         """
         if new := set(rows.bad) - self.bad_clips:
             self.bad_clips |= new
-            check_bad(self.bad_clips, len(self.source.data.captions), self.config.max_bad_clips)
+            check_bad(self.bad_clips, len(self.source.data), self.config.max_bad_clips)
         with self.accelerator.autocast():
             return on_device(rows, self.texts, self.codec, self.device)
 
@@ -82,7 +86,7 @@ class DiffusionTask(Task):
         """Mean losses over all held-out items, shared out over the processes."""
         if self.held_out is None:
             return {}
-        count = min(len(self.held_out.data.captions), self.validation_rows or sys.maxsize)
+        count = min(len(self.held_out.data), self.validation_rows or sys.maxsize)
         size, world = self.validation_batch, self.shares.processes
         blocks = math.ceil(count / size)
         sums: dict[str, torch.Tensor] = {}
@@ -101,8 +105,29 @@ class DiffusionTask(Task):
     def prompts(self) -> list[str]:
         """Captions of the clips that are made at validations: different ones, of held-out clips where there are any."""
         data = (self.held_out or self.source).data
+        if getattr(data, "live", False):
+            return [data.heard(number)[1] for number in range(min(len(data), self.config.sample_clips))]
         return list(dict.fromkeys(data.captions))[: self.config.sample_clips]
 
-    def components(self, schedule: SigmaSchedule, **networks: StudentUNet | TeacherUNet) -> Components:
+    def components(self, **networks: StudentUNet | TeacherUNet) -> Components:
         """The given networks with codec and text encoder, as a pipeline takes them."""
-        return Components(**networks, codec=self.codec, text_encoder=self.encoder, schedule=schedule)
+        return Components(**networks, codec=self.codec, text_encoder=self.encoder, schedule=self.config.schedule)
+
+    def sampled(
+        self, folder: Path | None, steps: Sequence[int], **network: StudentUNet | TeacherUNet
+    ) -> dict[str, float]:
+        """Write clips of `network`, given by its name, and return their FAD by number of steps if it is asked for.
+
+        Without a vocoder in the codec there is nothing to hear.
+        """
+        if self.codec.vocoder is None:
+            logger.info("no samples: the codec has no vocoder yet")
+            return {}
+        ((name, unet),) = network.items()
+        made = write_samples(folder, self.components(**{name: unet}), name, steps, self.prompts())
+        if folder is None or self.config.fad_reference is None:
+            return {}
+        return {
+            f"fad_{count}step": frechet_distance(path, self.config.fad_reference, self.config.fad_extractor)
+            for count, path in made.items()
+        }

@@ -6,9 +6,10 @@ target, validation, and the finished checkpoint folder.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +38,8 @@ from soundctm.training.batches import Batch, LatentRows
 from soundctm.training.diffusion import HELD_OUT_SEED, DiffusionTask
 from soundctm.training.options import RunConfig, start_accelerator
 from soundctm.training.rows import generator, generators, normal
-from soundctm.training.samples import write_samples
 from soundctm.training.schedule import Schedule
+from soundctm.training.sharding import new_mesh, shard_optimizer, shard_unet, synchronise, whole
 from soundctm.training.source import SourceConfig
 from soundctm.training.start import start_from
 from soundctm.training.task import Moment, Outcome
@@ -64,6 +65,7 @@ class DistillConfig(SourceConfig, RunConfig, DistillationConfig):
     per_device_train_batch_size: int = option(8, "clips per micro-batch and process", aliases=("batch_size",))
     total_training_steps: int = option(30000, "training steps", aliases=("max_train_steps",))
     lr: float = option(8e-5, "learning rate of RAdam", aliases=("learning_rate",))
+    shard: bool = option(False, "cut student and target over the processes (FSDP), for networks too large for one GPU")
     lr_schedule: str = option("constant", "learning rate over the run", choices=("constant", "cosine"))
     weight_decay: float = option(0.0, "weight decay")
     model_grad_clip_value: float = option(1000.0, "largest gradient norm", aliases=("grad_clip",))
@@ -127,11 +129,31 @@ class DistillTask(DiffusionTask):
         self.peak_rate, self.grad_clip = config.lr, config.model_grad_clip_value
         self.schedule = Schedule(config.total_training_steps, 1, config.max_minutes, config.lr_schedule)
 
+    def prepare(self) -> None:
+        self.sharded = self.config.shard and self.shares.processes > 1
+        if not self.sharded:
+            super().prepare()
+            return
+        mesh = new_mesh(self.device)
+        shard_unet(self.student.unet, mesh, trained=True)
+        shard_unet(self.target.unet, mesh, trained=False)
+        self.optimizer = self.parts["optimizer"] = shard_optimizer(self.optimizer, self.student)
+
+    @contextlib.contextmanager
+    def accumulating(self, last: bool) -> Iterator[None]:
+        if not self.sharded:
+            with super().accumulating(last):
+                yield
+            return
+        synchronise([self.student.unet], last)
+        yield
+
     def outcome(self, batch: LatentRows, moment: Moment) -> Outcome:
         shape = batch.latents.shape[1:]
         seed, total = self.config.seed, self.shares.total
         draws = draw_rows(self.config, seed, moment.step, batch.rows, total, shape, moment.done)
-        losses = self.model(self.with_text(batch), draws.to(self.device))
+        with self.accelerator.autocast():  # accelerate sees to that only where it wraps the model
+            losses = self.model(self.with_text(batch), draws.to(self.device))
         values = {**named(losses), "solver_steps": torch.tensor(float(draws.solver_steps))}
         if draws.omega is not None:
             values["omega"] = draws.omega.mean()
@@ -149,9 +171,15 @@ class DistillTask(DiffusionTask):
         losses = self.held_out_step(batch.latents, batch.text, batch.empty, draws.to(self.device))
         return {f"validation_{name}": value for name, value in named(losses).items() if name != "balance"}
 
-    def write_samples(self, folder: Path) -> None:
-        parts = self.components(self.config.schedule, ema=self.target.unet)
-        write_samples(folder, parts, "ema", SAMPLE_STEPS, self.prompts())
+    def write_samples(self, folder: Path | None) -> dict[str, float]:
+        return self.sampled(folder, SAMPLE_STEPS, ema=self.target.unet)
+
+    def gather(self) -> None:
+        if self.sharded:
+            for part in (self.student, self.target):
+                state = whole(part.unet.state_dict())
+                part.unet = StudentUNet.from_config(part.unet.config)
+                part.unet.load_state_dict(state)
 
     @property
     def result(self) -> Path:
@@ -161,10 +189,10 @@ class DistillTask(DiffusionTask):
         config = self.config
         networks = {"ema": self.target.unet, "student": self.student.unet, "teacher": self.teacher_unet}
         chosen = {name: networks[name] for name in config.export_parts}
-        whole = self.components(config.schedule, **chosen)
-        whole.training_config = dataclasses.asdict(config)
+        model = self.components(**chosen)
+        model.training_config = dataclasses.asdict(config)
         dtypes = {name: torch.int8 if name in config.export_int8 else torch.float16 for name in (*chosen, "codec")}
-        save_checkpoint(self.result, whole, dtype=dtypes, overwrite=True)
+        save_checkpoint(self.result, model, dtype=dtypes, overwrite=True)
 
 
 def train(config: DistillConfig) -> Path:

@@ -24,6 +24,7 @@ from soundctm.training.flops import FlopMeter, device_peak
 from soundctm.training.journal import Journal, memory
 from soundctm.training.loader import micro_batches
 from soundctm.training.schedule import Clock
+from soundctm.training.sharding import whole
 from soundctm.training.state import pack, restore
 from soundctm.training.stop import StopRequest
 from soundctm.training.task import Moment, Task
@@ -44,6 +45,7 @@ def train(task: Task) -> Path:
         loop.run()
     finally:
         loop.journal.close()
+    task.gather()
     if task.accelerator.is_main_process:
         task.export()
     task.accelerator.wait_for_everyone()
@@ -115,7 +117,7 @@ class Loop:
                 self.accelerator.backward(outcome.loss / count)
             for name, value in {"loss": outcome.loss, **outcome.values}.items():
                 sums[name] = sums.get(name, 0.0) + value.detach() / count
-        norm = self.accelerator.clip_grad_norm_(task.model.parameters(), task.grad_clip)
+        norm = whole(self.accelerator.clip_grad_norm_(task.model.parameters(), task.grad_clip))
         # A gradient scaler provokes infinite gradients to find its scale, and skips those steps by itself.
         finite = math.isfinite(sums["loss"]) and (math.isfinite(norm) or self.accelerator.scaler is not None)
         bad, stop, self.position.spent = highest_over_processes(
@@ -147,16 +149,19 @@ class Loop:
     def validate(self) -> dict[str, float]:
         """The task's validation, and its samples in `samples/step-XXXXXXXX`."""
         found = self.task.validate()
-        if self.config.sample_clips and self.accelerator.is_main_process:
-            self.task.write_samples(Path(self.config.output_dir) / "samples" / f"step-{self.position.step:08d}")
+        main = self.accelerator.is_main_process
+        if self.config.sample_clips and (main or self.task.sharded):
+            folder = Path(self.config.output_dir) / "samples" / f"step-{self.position.step:08d}"
+            found |= self.task.write_samples(folder if main else None)
         self.accelerator.wait_for_everyone()
         return found
 
     def save(self, score: float | None) -> None:
         """Write a checkpoint, on the main process."""
-        if self.accelerator.is_main_process:
-            state = pack(self.task.parts, self.task.identity, self.config, self.position)
-            self.checkpointer.save(self.position.step, state, score)
+        if self.accelerator.is_main_process or self.task.sharded:
+            state = whole(pack(self.task.parts, self.task.identity, self.config, self.position))
+            if self.accelerator.is_main_process:
+                self.checkpointer.save(self.position.step, state, score)
 
     def _update(self, moment: Moment, bad: bool) -> None:
         """Step the optimiser on every process, or on none."""

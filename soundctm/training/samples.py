@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,26 +15,40 @@ from soundctm.inference.spectrogram import save_spectrogram
 from soundctm.pipeline import SoundCTMPipeline
 from soundctm.training import disk
 
-logger = logging.getLogger(__name__)
-
+OMEGA = 3.5  # guidance
+PICTURES = 8  # spectrograms per folder, however many clips a FAD needs
 SEED = 0  # the same noise at every validation, so that one hears what the training changes
 
 
 def write_samples(
-    folder: Path, parts: Components, weights: str, steps: Sequence[int], prompts: Sequence[str], omega: float = 3.5
-) -> None:
+    folder: Path | None, parts: Components, weights: str, steps: Sequence[int], prompts: Sequence[str]
+) -> dict[int, Path]:
     """Write `1step/00.wav`, `1step/00.png`, ... of every prompt for every number of steps, and `captions.csv`.
 
-    Without a vocoder in the codec there is nothing to hear, and nothing is written.
+    Returns the folders by number of steps. Without `folder` the clips are made all the same, because the other
+    processes of a cut network need this one.
     """
-    if parts.codec.vocoder is None:
-        logger.info("no samples: the codec has no vocoder yet")
-        return
     device = next(parts.network(weights).parameters()).device
-    pipeline = SoundCTMPipeline(parts, weights, device)
+    pipeline, folders = SoundCTMPipeline(parts, weights, device), {}
     for count in steps:
-        out = pipeline(prompts, count, omega=omega, seed=SEED, batch_size=8)
-        write_clips(folder / f"{count}step", out.audios, prompts, out.sampling_rate)
+        out = pipeline(prompts, count, omega=OMEGA, seed=SEED, batch_size=8)
+        if folder is not None:
+            folders[count] = folder / f"{count}step"
+            write_clips(folders[count], out.audios, prompts, out.sampling_rate)
+    return folders
+
+
+def frechet_distance(folder: Path, reference: str, extractor: str) -> float:
+    """FAD between the clips in two folders; the features of the reference are computed once."""
+    from soundctm.evaluation.evaluate import evaluate  # only who asks for it needs the extractors' packages
+    from soundctm.evaluation.options import EvaluationOptions
+
+    report = evaluate(
+        EvaluationOptions(
+            generated_dir=str(folder), reference_dir=reference, metrics=("fad",), extractors=(extractor,), num_workers=0
+        )
+    )
+    return report.results[0].value
 
 
 def write_clips(folder: Path, audios: np.ndarray, captions: Sequence[str], sampling_rate: int) -> None:
@@ -45,7 +58,8 @@ def write_clips(folder: Path, audios: np.ndarray, captions: Sequence[str], sampl
         for number, (audio, caption) in enumerate(zip(audios, captions, strict=True)):
             path = folder / f"{number:02d}.wav"
             os.replace(write_temporary_wav(path, audio, sampling_rate), path)
-            save_spectrogram(path.with_suffix(".png"), audio, sampling_rate, caption)
+            if number < PICTURES:
+                save_spectrogram(path.with_suffix(".png"), audio, sampling_rate, caption)
         with (folder / "captions.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["file_name", "caption"])

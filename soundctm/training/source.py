@@ -18,6 +18,7 @@ from soundctm.data.compose import ComposedCorpus
 from soundctm.data.corpus import load_corpus
 from soundctm.data.dataset import read_captioned_files
 from soundctm.data.latents import LatentDataset, latent_dataset
+from soundctm.data.shards import ShardedClips
 from soundctm.errors import UserError
 from soundctm.training.batches import Latents
 from soundctm.training.loader import worker_count
@@ -38,11 +39,17 @@ class SourceConfig:
     validation_items: int = option(256, "held-out items for the validation loss; 0 is none")
     train_file: str | None = option(None, "CSV file_name,caption of one's own sounds, instead of the corpus")
     audio_dir: str | None = option(None, "folder of the sounds in train_file; none is the CSV's")
-    validation_file: str | None = option(None, "such a CSV of held-out sounds, with train_file")
+    train_shards: str | None = option(None, "or index of WebDataset shards (soundctm.data.shards), local or remote")
+    shard_cache_gib: float = option(50.0, "GiB of remote shards kept in cache_dir on each machine")
+    validation_file: str | None = option(None, "such a CSV of held-out sounds, with train_file or train_shards")
     validation_audio_dir: str | None = option(None, "folder of its sounds; none is the CSV's")
-    mix_share: float = option(0.0, "with train_file: share of rows that are mixtures of two others (official: 0.25)")
+    mix_share: float = option(
+        0.0, "of one's own sounds: share of rows that are mixtures of two others (official: 0.25)"
+    )
     max_bad_clips: float = option(0.01, "share of the clips that may be unreadable before the run stops")
     validate_data: bool = option(False, "only check the sounds of train_file and validation_file, report, and end")
+    fad_reference: str | None = option(None, "folder of real clips: every validation logs the FAD of its sample_clips")
+    fad_extractor: str = option("yamnet", "network of that FAD (numerical_evaluation.py lists them)")
     cache_dir: str = option("exp/cache", "where latents and hidden states of captions are kept between runs")
 
 
@@ -50,10 +57,14 @@ def open_latents(
     config: SourceConfig, codec: AudioLDMCodec, accelerator: Accelerator
 ) -> tuple[Latents, Latents | None]:
     """(training latents, held-out latents or None), encoded now in the run's precision or read from the cache."""
-    if config.train_file:
+    if config.train_file and config.train_shards:
+        raise UserError("train_file and train_shards are two data sets; give one of them")
+    if config.train_file or config.train_shards:
         return open_clips(config, codec, accelerator)
     if config.mix_share:
-        raise UserError("mix_share is for train_file; items composed from the corpus are mixtures already")
+        raise UserError(
+            "mix_share is for train_file and train_shards; items composed from the corpus are mixtures already"
+        )
     return open_corpus(config, codec, accelerator)
 
 
@@ -79,8 +90,10 @@ def open_corpus(
 
 def open_clips(
     config: SourceConfig, codec: AudioLDMCodec, accelerator: Accelerator
-) -> tuple[ClipLatents, ClipLatents | None]:
+) -> tuple[ClipLatents | ShardedClips, ClipLatents | None]:
     """One's own sounds, every one encoded once; the processes share the work. Longer clips give their beginning.
+
+    Clips of shards are encoded as they come, because their latents need not fit a disk either.
 
     Raises UserError when more of the training clips than `max_bad_clips` cannot be read.
     """
@@ -97,6 +110,11 @@ def open_clips(
     held_out = None
     if config.validation_file:
         held_out = build(config.validation_file, config.validation_audio_dir or config.audio_dir).readable()
+    if config.train_shards:
+        shape = codec.latent_shape(samples / codec.sampling_rate)
+        folder = Path(config.cache_dir) / "shards"
+        shards = ShardedClips(config.train_shards, folder, samples, codec.scale_factor, shape, config.shard_cache_gib)
+        return shards, held_out
     data = build(config.train_file, config.audio_dir)
     check_bad(data.reasons.values(), len(data), config.max_bad_clips)
     return data, held_out

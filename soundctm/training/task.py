@@ -48,6 +48,7 @@ class Task(abc.ABC):
     name: ClassVar[str]
     metric: ClassVar[str] = ""  # the value of `validate` that is lowest in the best checkpoint
     accumulates: ClassVar[bool] = True  # whether a step may consist of several micro-batches
+    sharded: bool = False  # whether the weights are cut over the processes (soundctm.training.sharding)
 
     source: Source
     shares: Shares
@@ -103,13 +104,20 @@ class Task(abc.ABC):
         """What this process has to say beside the losses; added to log lines."""
         return {}
 
-    def write_samples(self, folder: Path) -> None:  # noqa: B027 - a VAE alone makes no sound
-        """Write sounds and pictures of them into `folder`; runs on the main process alone."""
+    def write_samples(self, folder: Path | None) -> dict[str, float]:
+        """Write sounds and pictures of them into `folder`, and return their scores; a VAE alone makes no sound.
+
+        It runs on the main process alone or, if the weights are cut, on all, with None where nothing is to be written.
+        """
+        return {}
 
     @property
     @abc.abstractmethod
     def result(self) -> Path:
         """The folder of the finished networks."""
+
+    def gather(self) -> None:  # noqa: B027 - nothing is cut in most trainings
+        """Make the finished networks whole on the main process; runs on all of them."""
 
     @abc.abstractmethod
     def export(self) -> None:

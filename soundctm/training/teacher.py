@@ -26,7 +26,6 @@ from soundctm.training.batches import Batch, LatentRows
 from soundctm.training.diffusion import HELD_OUT_SEED, DiffusionTask
 from soundctm.training.options import RunConfig, start_accelerator
 from soundctm.training.rows import generators, normal
-from soundctm.training.samples import write_samples
 from soundctm.training.schedule import Schedule
 from soundctm.training.source import SourceConfig
 from soundctm.training.start import start_from
@@ -113,9 +112,8 @@ class TeacherTask(DiffusionTask):
         draws = generators(HELD_OUT_SEED, 0, batch.rows)
         return {"validation_loss": edm_loss(self.average, batch, self.config, draws).mean()}
 
-    def write_samples(self, folder: Path) -> None:
-        parts = self.components(self.config.schedule, teacher=self.average.denoiser.unet)
-        write_samples(folder, parts, "teacher", SAMPLE_STEPS, self.prompts())
+    def write_samples(self, folder: Path | None) -> dict[str, float]:
+        return self.sampled(folder, SAMPLE_STEPS, teacher=self.average.denoiser.unet)
 
     @property
     def result(self) -> Path:

@@ -163,12 +163,13 @@ class VocoderTask(Task):
         return validate(self.average, self.distance, self.held_out.to(self.device))
 
     @torch.no_grad()
-    def write_samples(self, folder: Path) -> None:
+    def write_samples(self, folder: Path | None) -> dict[str, float]:
         real = self.held_out[: self.config.sample_clips].to(self.device)
         made = self.average(self.distance.mels[0](real)[:, 0])
         names = [f"held-out clip {number}" for number in range(len(real))]
         for kind, audio in (("original", real), ("resynthesised", made)):
             write_clips(folder / kind, audio.float().clamp(-1, 1).cpu().numpy(), names, SAMPLING_RATE)
+        return {}
 
     @property
     def result(self) -> Path:

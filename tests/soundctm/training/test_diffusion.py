@@ -117,6 +117,9 @@ class Rows:
     scale_factor = 1.0
     shape = (1, 2, 2)
 
+    def __len__(self):
+        return len(self.captions)
+
     def __getitem__(self, index):
         return torch.full((1, 2, 2), float(index)), torch.full((1, 2, 2), -60.0), self.captions[index]
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -111,6 +112,26 @@ def test_two_processes_are_one_and_go_on_bit_by_bit(whole, tmp_path):
     assert losses(tmp_path / "killed") == two
     for part in ("ema", "student"):
         assert equal(tmp_path / "killed" / "model" / part, tmp_path / "two" / "model" / part)
+
+
+def test_a_student_cut_over_two_processes_is_the_whole_one(whole, tmp_path):
+    """Also after a kill, and when an uncut checkpoint goes on cut."""
+    config = dataclasses.replace(whole, per_device_train_batch_size=2, output_dir=str(tmp_path / "cut"), shard=True)
+    start = tmp_path / "cut" / "checkpoint-00000010"
+    shutil.copytree(output(whole) / start.name, start)
+    assert processes.run("soundctm.training.distill", config, 2) == [0, 0]
+    one, two = losses(output(whole)), losses(tmp_path / "cut")
+    assert sorted(two) == list(range(11, 21))
+    for step, values in two.items():
+        assert values == pytest.approx(one[step], rel=1e-3), step
+    ours, theirs = (Checkpointer(folder).latest()[1] for folder in (tmp_path / "cut", output(whole)))
+    assert ours["optimizer"]["param_groups"] == theirs["optimizer"]["param_groups"]
+    for number, state in theirs["optimizer"]["state"].items():
+        assert ours["optimizer"]["state"][number]["exp_avg"].shape == state["exp_avg"].shape
+    for part in ("ema", "student"):
+        a, b = weights(output(whole) / "model" / part), weights(tmp_path / "cut" / "model" / part)
+        for name in a:
+            torch.testing.assert_close(a[name].float(), b[name].float(), rtol=1e-2, atol=2e-4)
 
 
 def test_two_processes_train_the_teacher_of_one(world, tmp_path):

@@ -1,0 +1,178 @@
+"""Data sets beyond a disk: tar shards as WebDataset writes them, local or remote.
+
+An index lists them, `{"shardlist": [{"url": "sounds-000000.tar", "nsamples": 1000}, ...]}`; urls are relative to the
+index, or whatever the package webdataset opens (https://, gs://, hf://, pipe:). Inside a shard, files of one name
+belong together: `0001.flac` (or wav, ogg, mp3) and `0001.txt` with the caption.
+
+    python -m soundctm.data.shards --train_file train.csv --audio_dir AUDIO --output_dir shards    # packs a CSV
+
+A clip is a function of its number, so a training goes on where it was. An epoch takes the shards one after the other in
+random order, and the clips of each in random order: at any time few shards are needed, and those are fetched into a
+cache of limited size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import itertools
+import json
+import logging
+import os
+import sys
+import tarfile
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from soundctm.data.audio import clip_of, decode_audio
+from soundctm.data.dataset import CaptionedFile, read_captioned_files
+from soundctm.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+SOUNDS = ("wav", "flac", "ogg", "mp3")
+OPEN_SHARDS = 4  # whose lists of files a process keeps
+
+
+class ShardedClips:
+    """`data.heard(i) -> (waveform [num_samples], caption)`; latents are encoded as the clips are needed (`live`)."""
+
+    live = True
+
+    def __init__(
+        self,
+        index: str | os.PathLike,
+        cache_dir: str | os.PathLike,
+        num_samples: int,
+        scale_factor: float,
+        shape: Sequence[int],
+        cache_gib: float = 50.0,
+    ) -> None:
+        """`shape` and `scale_factor` are those of the codec's latents. Raises UserError for an unusable index."""
+        self.index, self.cache_dir, self.cache_gib = Path(index), Path(cache_dir), cache_gib
+        self.num_samples, self.scale_factor, self.shape = num_samples, scale_factor, tuple(shape)
+        self.urls, counts = read_index(self.index)
+        self.starts = [0, *itertools.accumulate(counts)]
+        self._members: OrderedDict[int, list[dict[str, tuple[int, int]]]] = OrderedDict()
+        self._paths: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return self.starts[-1]
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """The clips of one epoch: shards in random order, the clips of each in random order."""
+        parts = []
+        for shard in torch.randperm(len(self.urls), generator=generator).tolist():
+            first, last = self.starts[shard : shard + 2]
+            parts.append(first + torch.randperm(last - first, generator=generator))
+        return torch.cat(parts)
+
+    def heard(self, index: int) -> tuple[Tensor, str]:
+        """One clip and its caption. Raises UserError when it cannot be read, or has no caption."""
+        shard = next(k for k in range(len(self.urls)) if index < self.starts[k + 1])
+        members = self._members_of(shard)
+        place = index - self.starts[shard]
+        if place >= len(members):
+            raise UserError(f"{self.urls[shard]} holds {len(members)} clips, not the {place + 1} that the index says")
+        files = members[place]
+        kind = next((kind for kind in SOUNDS if kind in files), None)
+        name = f"clip {place} of {self.urls[shard]}"
+        if kind is None or "txt" not in files:
+            raise UserError(f"{name} needs a sound ({', '.join(SOUNDS)}) and a caption (txt); it has {sorted(files)}")
+        caption = self._content(shard, files["txt"]).decode("utf-8", "replace").strip()
+        samples, rate = decode_audio(io.BytesIO(self._content(shard, files[kind])), name)
+        return clip_of(samples, rate, self.num_samples), caption
+
+    def _members_of(self, shard: int) -> list[dict[str, tuple[int, int]]]:
+        """(offset, size) by kind of file, for every clip of a shard, which is fetched if it is not there."""
+        if shard not in self._members:
+            self._paths[shard] = self._fetch(self.urls[shard])
+            clips: dict[str, dict[str, tuple[int, int]]] = {}
+            try:
+                with tarfile.open(self._paths[shard]) as tar:
+                    for member in tar:
+                        if member.isfile():
+                            stem, _, kind = member.name.partition(".")
+                            clips.setdefault(stem, {})[kind.lower()] = (member.offset_data, member.size)
+            except (OSError, tarfile.TarError) as error:
+                raise UserError(f"the shard {self.urls[shard]} cannot be read: {error}") from error
+            self._members[shard] = list(clips.values())
+            if len(self._members) > OPEN_SHARDS:
+                self._paths.pop(self._members.popitem(last=False)[0])
+        return self._members[shard]
+
+    def _content(self, shard: int, where: tuple[int, int]) -> bytes:
+        with open(self._paths[shard], "rb") as file:
+            file.seek(where[0])
+            return file.read(where[1])
+
+    def _fetch(self, url: str) -> str:
+        """The local path of a shard."""
+        if "://" not in url and not url.startswith("pipe:"):
+            return str(self.index.parent / url)
+        from webdataset.cache import FileCache  # only remote shards need the package
+
+        self.cache_dir.mkdir(parents=True, exist_ok=True)
+        cache = FileCache(str(self.cache_dir), cache_size=int(self.cache_gib * 2**30))
+        try:
+            return cache.get_file(url)
+        except (OSError, ValueError) as error:
+            raise UserError(f"the shard {url} cannot be fetched: {error}") from error
+
+
+def read_index(path: Path) -> tuple[list[str], list[int]]:
+    """Urls and numbers of clips. Raises UserError when the file is not such an index."""
+    try:
+        shards = json.loads(path.read_text(encoding="utf-8"))["shardlist"]
+        urls, counts = [str(shard["url"]) for shard in shards], [int(shard["nsamples"]) for shard in shards]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f'{path} is no index {{"shardlist": [{{"url": ..., "nsamples": ...}}]}}: {error}') from error
+    if not urls or min(counts) < 1:
+        raise UserError(f"{path} lists no shards, or one without clips")
+    return urls, counts
+
+
+def pack(files: Sequence[CaptionedFile], folder: Path, clips: int) -> Path:
+    """Write shards of `clips` clips each and their index, whose path is returned. Files go in as they are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shards = []
+    for number, start in enumerate(range(0, len(files), clips)):
+        part = files[start : start + clips]
+        name = f"sounds-{number:06d}.tar"
+        with tarfile.open(folder / f".{name}.tmp", "w") as tar:
+            for row, file in enumerate(part, start=start):
+                tar.add(file.path, f"{row:08d}{file.path.suffix.lower()}", recursive=False)
+                caption = file.caption.encode()
+                info = tarfile.TarInfo(f"{row:08d}.txt")
+                info.size = len(caption)
+                tar.addfile(info, io.BytesIO(caption))
+        os.replace(folder / f".{name}.tmp", folder / name)
+        shards.append({"url": name, "nsamples": len(part)})
+    index = folder / "index.json"
+    index.write_text(json.dumps({"shardlist": shards}, indent=1) + "\n", encoding="utf-8")
+    return index
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Pack a CSV. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m soundctm.data.shards", allow_abbrev=False)
+    parser.add_argument("--train_file", required=True, help="CSV file_name,caption")
+    parser.add_argument("--audio_dir", help="folder of its sounds; the CSV's if not given")
+    parser.add_argument("--output_dir", required=True, type=Path, help="where shards and index.json go")
+    parser.add_argument("--clips", type=int, default=1000, help="per shard (default: 1000)")
+    given = parser.parse_args(arguments)
+    try:
+        index = pack(read_captioned_files(given.train_file, given.audio_dir), given.output_dir, given.clips)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"packed: {index}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

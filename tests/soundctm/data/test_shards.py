@@ -1,0 +1,83 @@
+"""Shards hold what was packed, in an order that a resumed training repeats."""
+
+import json
+import os
+
+import pytest
+import torch
+from clips_fixture import GOOD, write_good_clips
+
+from soundctm.data.audio import load_clip
+from soundctm.data.dataset import read_captioned_files
+from soundctm.data.shards import ShardedClips, main
+from soundctm.errors import UserError
+from soundctm.training.batches import LatentBatches
+
+SAMPLES = 10240
+
+
+@pytest.fixture
+def packed(tmp_path, capsys):
+    table = write_good_clips(tmp_path / "data")
+    given = ["--train_file", str(table), "--audio_dir", str(table.parent / "audio"), "--clips", "3"]
+    assert main([*given, "--output_dir", str(tmp_path / "shards")]) == 0
+    assert sorted(os.listdir(tmp_path / "shards")) == ["index.json", *(f"sounds-00000{i}.tar" for i in range(3))]
+    return table, tmp_path / "shards" / "index.json"
+
+
+def opened(index, tmp_path):
+    return ShardedClips(index, tmp_path / "cache", SAMPLES, 1.0, (8, 16, 16))
+
+
+def test_every_clip_comes_back_with_its_caption(packed, tmp_path):
+    table, index = packed
+    data = opened(index, tmp_path)
+    files = read_captioned_files(table, table.parent / "audio")
+    assert len(data) == GOOD == len(files)
+    for number, file in enumerate(files):
+        waveform, caption = data.heard(number)
+        assert caption == file.caption and torch.equal(waveform, load_clip(file.path, SAMPLES))
+
+
+def test_an_epoch_takes_one_shard_after_the_other(packed, tmp_path):
+    order = opened(packed[1], tmp_path).order(torch.Generator().manual_seed(0)).tolist()
+    assert sorted(order) == list(range(GOOD))
+    shards = [number // 3 for number in order]
+    assert len([k for k in range(1, GOOD) if shards[k] != shards[k - 1]]) == 2
+
+
+def test_batches_are_to_be_encoded_live_and_repeat_themselves(packed, tmp_path):
+    batches = LatentBatches(opened(packed[1], tmp_path), 4, 0.0, seed=1, mix_share=0.25)
+    batch = batches.batch(1, range(4))
+    assert batch.mixed == [0, 1, 2, 3] and batch.waveforms.shape == (4, SAMPLES) and " and " in batch.captions[3]
+    fresh = LatentBatches(opened(packed[1], tmp_path), 4, 0.0, seed=1, mix_share=0.25)
+    half = fresh.batch(1, range(2, 4))
+    assert half.captions == batch.captions[2:] and torch.equal(half.waveforms, batch.waveforms[2:])
+
+
+def test_remote_shards_are_fetched_once(packed, tmp_path):
+    pytest.importorskip("webdataset")
+    index = packed[1]
+    values = json.loads(index.read_text())
+    for shard in values["shardlist"]:
+        shard["url"] = f"pipe:cat {index.parent / shard['url']}"
+    index.write_text(json.dumps(values))
+    caption = opened(index, tmp_path).heard(4)[1]
+    for path in index.parent.glob("*.tar"):
+        path.unlink()
+    assert opened(index, tmp_path).heard(4)[1] == caption
+    with pytest.raises(UserError, match="the shard pipe:cat .* cannot be fetched"):
+        opened(index, tmp_path).heard(0)
+
+
+def test_what_is_wrong_is_named(packed, tmp_path):
+    table, index = packed
+    index.write_text(json.dumps({"shardlist": [{"url": "sounds-000000.tar", "nsamples": 9}]}))
+    with pytest.raises(UserError, match="sounds-000000.tar holds 3 clips, not the 5"):
+        opened(index, tmp_path).heard(4)
+    (index.parent / "sounds-000000.tar").write_bytes(b"no tar")
+    with pytest.raises(UserError, match="sounds-000000.tar cannot be read"):
+        opened(index, tmp_path).heard(0)
+    index.write_text("[]")
+    with pytest.raises(UserError, match="index.json is no index"):
+        opened(index, tmp_path)
