@@ -80,13 +80,13 @@ class FeatureCache:
 
     def read(self) -> dict[str, Entry]:
         """What is stored; nothing where there is no file, one with another key, or one that is damaged."""
-        for path in self.places:
-            if path.is_file():
-                try:
-                    return _entries(path, self.key)
-                except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-                    log.warning("%s is damaged (%s); its features are computed anew", path, error)
-        return {}
+        found: dict[str, Entry] = {}
+        for path in filter(Path.is_file, self.places):
+            try:
+                found |= _entries(path, self.key)
+            except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+                log.warning("%s is damaged (%s); its features are computed anew", path, error)
+        return found
 
     def write(self, entries: Mapping[str, Entry]) -> None:
         """Replace what is stored. Where nothing can be written, a warning is logged and nothing is stored."""

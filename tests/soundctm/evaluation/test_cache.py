@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import pytest
 import torch
@@ -72,6 +73,13 @@ def test_user_cache_where_the_place_cannot_be_written(tmp_path, monkeypatch, cap
     cache.write(entries())
     assert len(cache.read()) == 3 and len(list(tmp_path.glob("cache/soundctm/x-*.features/*"))) == 1
     assert FeatureCache(tmp_path / "sub" / "x", KEY).read() == {}  # another folder of that name
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x.features"))
+    FeatureCache(tmp_path / "old", dataclasses.replace(KEY, code="older")).write(entries())
+    (tmp_path / "x.features").unlink()
+    (tmp_path / "old.features").rename(tmp_path / "x.features")  # outdated features in the first place hide nothing
+    assert len(cache.read()) == 3
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    shutil.rmtree(tmp_path / "x.features")
+    (tmp_path / "x.features").touch()
     FeatureCache(tmp_path / "x", KEY).write(entries())
     assert "cannot be stored" in caplog.text
