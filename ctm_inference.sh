@@ -19,7 +19,8 @@ if (($#)); then
     exec "$PYTHON" "$root/ctm_inference.py" "$@"
 fi
 
-# Four steps: at one, this first small student is still blurred and quiet. Clips that it made already are kept. Nothing is fetched from a model hub: the small model and its text encoder are on disk.
+# Four steps: at one, the small student is still blurred and quiet. Clips that were made already are kept. Nothing is
+# fetched from a model hub: the small model and its text encoder are on disk.
 export HF_HUB_OFFLINE=1
 exec "$PYTHON" "$root/ctm_inference.py" \
     --checkpoint "$CHECKPOINT" \
