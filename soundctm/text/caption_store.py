@@ -25,6 +25,7 @@ from soundctm.text.encoder import TextEncoder
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 256  # captions encoded together
+PER_FILE = 32 * AT_ONCE  # captions written together: an interrupted start goes on after them
 
 
 class CaptionStore:
@@ -39,14 +40,13 @@ class CaptionStore:
         """Make sure that `captions` and the empty prompt are on disk; encodes those that are not, in one order."""
         self._open()
         wanted = [caption for caption in sorted({"", *captions}) if caption not in self._places]
-        if not wanted:
-            return
-        rows: list[torch.Tensor] = []
-        for start in range(0, len(wanted), AT_ONCE):
-            text = self.encoder.encode(wanted[start : start + AT_ONCE])
-            rows += [hidden[mask].cpu() for hidden, mask in zip(text.hidden, text.mask, strict=True)]
-        self._write(wanted, rows)
-        self._open()
+        for first in range(0, len(wanted), PER_FILE):
+            part, rows = wanted[first : first + PER_FILE], []
+            for start in range(0, len(part), AT_ONCE):
+                text = self.encoder.encode(part[start : start + AT_ONCE])
+                rows += [hidden[mask].cpu() for hidden, mask in zip(text.hidden, text.mask, strict=True)]
+            self._write(part, rows)
+            self._open()
 
     def encode(self, captions: Sequence[str]) -> TextConditioning:
         """Hidden states [B, L, D] of `captions` on the CPU; those not on disk are encoded, each by itself."""

@@ -29,7 +29,6 @@ from soundctm.training.task import Task
 logger = logging.getLogger(__name__)
 
 HELD_OUT_SEED = 1
-CACHED_CAPTIONS = 1 << 17
 
 
 class DiffusionTask(Task):
@@ -42,7 +41,7 @@ class DiffusionTask(Task):
         super().__init__(config, accelerator)
         self.shares = self.share_out(config.per_device_train_batch_size)
         self.codec = AudioLDMCodec.from_pretrained(config.codec)
-        self.encoder = TextEncoder.from_pretrained(config.text_encoder_name, cache_entries=CACHED_CAPTIONS)
+        self.encoder = TextEncoder.from_pretrained(config.text_encoder_name)
         encoder_hash = state_hash(self.encoder.model.state_dict())[:12]
         self.encoder.to(self.device)
         data, held_out = open_latents(config, self.codec, accelerator)
