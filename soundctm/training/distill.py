@@ -108,8 +108,8 @@ class DistillTask(DiffusionTask):
     config: DistillConfig
 
     def __init__(self, config: DistillConfig) -> None:
+        self.teacher_unet = load_network(Path(config.teacher), "teacher")  # a wrong path shows before clips are encoded
         super().__init__(config, start_accelerator(config))
-        self.teacher_unet = load_network(Path(config.teacher), "teacher")
         torch.manual_seed(config.seed)  # for the first layer of the s-embedding
         shape = {k: v for k, v in self.teacher_unet.config.items() if not k.startswith("_")}
         unet = StudentUNet.from_config(shape).start_as(self.teacher_unet)
