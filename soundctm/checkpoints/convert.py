@@ -21,6 +21,7 @@ from soundctm.checkpoints.layout import TEXT_ENCODER, Index
 from soundctm.checkpoints.loading import load_checkpoint, local_folder
 from soundctm.checkpoints.official import FULL_CONFIGS, load_official
 from soundctm.checkpoints.saving import save_checkpoint
+from soundctm.command import exit_code
 from soundctm.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -62,14 +63,8 @@ def to_official(args: argparse.Namespace) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0, or 2 with one line on stderr when something given is wrong."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     args = _parser().parse_args(argv)
-    try:
-        print(args.run(args))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: print(args.run(args)))
 
 
 def _parser() -> argparse.ArgumentParser:

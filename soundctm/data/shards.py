@@ -28,6 +28,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from soundctm.command import exit_code
 from soundctm.data.audio import clip_of, decode_audio
 from soundctm.data.dataset import CaptionedFile, read_captioned_files
 from soundctm.errors import UserError
@@ -165,13 +166,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--output_dir", required=True, type=Path, help="where shards and index.json go")
     parser.add_argument("--clips", type=int, default=1000, help="per shard (default: 1000)")
     given = parser.parse_args(arguments)
-    try:
+
+    def act() -> None:
         index = pack(read_captioned_files(given.train_file, given.audio_dir), given.output_dir, given.clips)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"packed: {index}")
-    return 0
+        print(f"packed: {index}")
+
+    return exit_code(act)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ import functools
 import json
 import logging
 import operator
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,6 +31,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from soundctm.command import exit_code
 from soundctm.data.audio import load_clip
 from soundctm.data.compose import NUM_SAMPLES, ComposedCorpus
 from soundctm.data.corpus import DATA_FOLDER, CorpusRow, load_corpus, present_rows
@@ -39,6 +39,7 @@ from soundctm.errors import UserError
 from soundctm.evaluation.classes import CLASSES, NAMES, group_folds, rows_by_class
 from soundctm.evaluation.classifier import LinearClassifier, clip_features, per_class_accuracy
 from soundctm.evaluation.extractors.yamnet import YAMNet, load_yamnet
+from soundctm.files import write_whole
 
 ITEMS_PER_CLASS = 60  # composed for fitting
 ITEMS_PER_FOLD = 20  # the same in cross-validation, per class and fold
@@ -182,22 +183,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="without the cross-validation on real clips")
     parser.add_argument("--output", type=Path, help="where to write the report as JSON")
     args = parser.parse_args(arguments)
-    try:
-        report = evaluate(args.corpus, args.generated, args.prompts, not args.quick)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(lambda: _report(args))
+
+
+def _report(args: argparse.Namespace) -> None:
+    report = evaluate(args.corpus, args.generated, args.prompts, not args.quick)
     if args.output is not None:
-        temporary = args.output.with_name(f"{args.output.name}.tmp")
-        temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, args.output)
+        write_whole(args.output, json.dumps(report, indent=2) + "\n")
     parts = {name: part for name, part in report.items() if isinstance(part, dict)}
     for name, part in parts.items():
         print(f"{name} per class: " + ", ".join(f"{key} {value:.2f}" for key, value in part["per_class"].items()))
         print(f"{name} confusions: " + ", ".join(f"{key} {value}" for key, value in part["confusions"].items()))
     for name, part in parts.items():
         print(_line(name, part))
-    return 0
 
 
 def _of_classes(rows: Iterable[CorpusRow]) -> list[CorpusRow]:

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from soundctm.command import run_module
 from soundctm.config import option
 from soundctm.errors import UserError
-from soundctm.evaluation.command import run_command
 from soundctm.evaluation.generation import ClipMaker, Generated, Setting
 from soundctm.evaluation.pages import document
 from soundctm.evaluation.pages.pictures import spectrogram_sheet, thumbnail
@@ -129,8 +129,8 @@ def _count(number: int, noun: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit code is that of `run_command`."""
-    return run_command("soundctm.evaluation.listen", __doc__, ListenOptions, make_page, arguments)
+    """The command; its exit code is that of `run_module`."""
+    return run_module("soundctm.evaluation.listen", __doc__, ListenOptions, make_page, arguments)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 from collections.abc import Sequence
 
+from soundctm.command import exit_code
 from soundctm.config import add_arguments, config_from_args, save_config
-from soundctm.errors import UserError
 from soundctm.evaluation.options import EvaluationOptions
 from soundctm.inference.output import ensure_writable
 
@@ -33,28 +31,21 @@ def parse_options(arguments: Sequence[str]) -> EvaluationOptions:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Prints the table and writes the report. Exit code: 0, 2 when something given is wrong, 130 when interrupted."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for noisy in ("httpx", "huggingface_hub", "transformers"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    try:
-        options = parse_options(arguments)
-        ensure_writable(options.report_path.parent)
-        from soundctm.evaluation.evaluate import evaluate  # what the user gave is checked before torch is imported
+    """Prints the table and writes the report. The exit code is that of `soundctm.command.exit_code`."""
+    return exit_code(lambda: run(parse_options(arguments)))
 
-        report = evaluate(options)
-        report.save(options.report_path)
-        save_config(options, options.report_path.with_suffix(".yaml"))
-        if options.page is not None:
-            from soundctm.evaluation.pages.report import write_page  # matplotlib takes a second to import
 
-            write_page(report, options.reference_dir, options.generated_dir, options.page)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+def run(options: EvaluationOptions) -> None:
+    """What `main` does with its options. Raises UserError."""
+    ensure_writable(options.report_path.parent)
+    from soundctm.evaluation.evaluate import evaluate  # what the user gave is checked before torch is imported
+
+    report = evaluate(options)
+    report.save(options.report_path)
+    save_config(options, options.report_path.with_suffix(".yaml"))
+    if options.page is not None:
+        from soundctm.evaluation.pages.report import write_page  # matplotlib takes a second to import
+
+        write_page(report, options.reference_dir, options.generated_dir, options.page)
     print(report.table())
     print(f"report: {options.report_path}")
-    return 0

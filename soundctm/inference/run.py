@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from soundctm.command import exit_code
 from soundctm.config import add_arguments, config_from_args, save_config
-from soundctm.errors import UserError
 from soundctm.inference.clips import Clip, plan_clips
 from soundctm.inference.manifest import MANIFEST, Entry, Manifest
 from soundctm.inference.model import checkpoint_files, fingerprint, load_pipeline
@@ -112,19 +111,12 @@ def entries_of(clips: Sequence[Clip], options: InferenceOptions, checkpoint: str
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit code: 0, 2 when something given is wrong, 130 when interrupted."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for noisy in ("httpx", "huggingface_hub", "transformers", "diffusers", "matplotlib"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    try:
+    """Make what the command line asks for. The exit code is that of `soundctm.command.exit_code`."""
+
+    def act() -> None:
         options = parse_options(arguments)
         if not options.official and options.checkpoint is None:
             os.environ.setdefault("HF_HUB_OFFLINE", "1")  # all of the small model is on disk
         run(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+
+    return exit_code(act)

@@ -14,14 +14,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from soundctm.evaluation.command import run_command
+from soundctm.command import run_module
 from soundctm.evaluation.sweep.measure import sweep
 from soundctm.evaluation.sweep.options import SweepOptions
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit code is that of `run_command`."""
-    return run_command("soundctm.evaluation.sweep", __doc__, SweepOptions, sweep, arguments)
+    """The command; its exit code is that of `run_module`."""
+    return run_module("soundctm.evaluation.sweep", __doc__, SweepOptions, sweep, arguments)
 
 
 if __name__ == "__main__":

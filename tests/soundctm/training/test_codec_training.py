@@ -179,6 +179,16 @@ def test_vocoder_training_resumes_bitwise_through_all_its_phases(corpus, tmp_pat
     assert codec.decode(codec.encode(torch.zeros(1, 5120))).shape == (1, 5120)
 
 
+def test_vocoder_starts_from_a_given_one(corpus, tmp_path, trained_vae):
+    whole = vocoder.train(vocoder_config(corpus, tmp_path / "first", trained_vae, steps=1, adversarial_from=2.0))
+    task = vocoder.VocoderTask(vocoder_config(corpus, tmp_path / "next", trained_vae, init=str(whole), seed=7))
+    given = AudioLDMCodec.from_pretrained(whole).vocoder.state_dict()
+    for part in (task.vocoder, task.average):
+        assert all(torch.equal(value, given[name]) for name, value in part.state_dict().items())
+    with pytest.raises(UserError, match="has no vocoder to start from"):
+        vocoder.VocoderTask(vocoder_config(corpus, tmp_path / "next", trained_vae, init=str(trained_vae)))
+
+
 def test_vocoder_without_vae_is_written_alone(corpus, tmp_path):
     config = vocoder_config(corpus, tmp_path, "", steps=1, adversarial_from=2.0, sample_clips=1)
     config = dataclasses.replace(config, vae=None)

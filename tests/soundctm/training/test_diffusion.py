@@ -12,7 +12,9 @@ from clips_fixture import write_clips
 from safetensors.torch import load_file
 from tiny import SECONDS, write_world
 
+from soundctm.checkpoints import load_network
 from soundctm.errors import UserError
+from soundctm.networks import StudentUNet
 from soundctm.pipeline import SoundCTMPipeline
 from soundctm.training import distill, teacher
 from soundctm.training.batches import LatentBatches
@@ -77,6 +79,23 @@ def test_distillation_makes_a_checkpoint_that_sounds(world, trained_teacher, tmp
         out = SoundCTMPipeline.from_pretrained(model, kind, device="cpu")(["a dog barking", "rain"], steps, seed=3)
         assert out.audios.shape == (2, round(SECONDS * 16000)) and out.audios.dtype == np.float32
         assert np.isfinite(out.audios).all() and np.abs(out.audios).max() <= 1
+
+
+def test_trainings_start_from_given_weights(world, trained_teacher, tmp_path):
+    given = load_network(trained_teacher, "teacher").state_dict()
+    task = teacher.TeacherTask(teacher_config(world, tmp_path / "teacher", seed=9, init=str(trained_teacher)))
+    for unet in (task.objective.denoiser.unet, task.average.denoiser.unet):
+        assert all(torch.equal(value, given[name]) for name, value in unet.state_dict().items())
+    student = StudentUNet.from_config({**tiny.UNET, "sample_size": None})
+    student.save_pretrained(tmp_path / "student")
+    task = distill.DistillTask(
+        distill_config(world, trained_teacher, tmp_path / "distill", init=str(tmp_path / "student"))
+    )
+    for part in (task.student, task.target):
+        own = part.unet.state_dict()
+        assert all(torch.equal(value, own[name]) for name, value in student.state_dict().items())
+    with pytest.raises(UserError, match="s_time_embedding"):
+        distill.DistillTask(distill_config(world, trained_teacher, tmp_path / "distill", init=str(trained_teacher)))
 
 
 def test_checkpoint_of_another_configuration_is_refused(world, trained_teacher, tmp_path):

@@ -1,0 +1,46 @@
+"""What every command line here has: quiet libraries, one line for what is wrong, an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from soundctm.config import add_arguments, config_from_args
+from soundctm.errors import UserError
+
+T = TypeVar("T")
+NOISY = ("httpx", "huggingface_hub", "transformers", "diffusers", "matplotlib")
+WRONG, INTERRUPTED = 2, 130
+
+
+def exit_code(act: Callable[[], object]) -> int:
+    """Run `act` with messages shown; 2 when something given is wrong (UserError), 130 when interrupted, else 0."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        act()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def run_module(
+    module: str, text: str, options: type[T], act: Callable[[T], object], arguments: Sequence[str] | None
+) -> int:
+    """`act` on the options (a dataclass) of `python -m module ...`; the result is that of `exit_code`."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_arguments(parser, options)
+    return exit_code(lambda: act(config_from_args(options, parser.parse_args(arguments))))
