@@ -93,11 +93,20 @@ def test_a_report_says_how_it_was_obtained(folders, tmp_path):
         report["FAD-VGGish"]
 
 
+def rounded(value):
+    """Nine digits of all numbers: a matrix product's last bit depends on where its operands lie in memory."""
+    if isinstance(value, dict):
+        return {name: rounded(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(part) for part in value]
+    return float(f"{value:.9g}") if isinstance(value, float) else value
+
+
 def test_the_same_again_and_another_seed(folders):
     first, second = (report_of(*folders, "kl", "fad_inf", seed=1).lines() for _ in range(2))
     for line in (*first, *second):
         del line["time"], line["seconds"]
-    assert first == second
+    assert rounded(first) == rounded(second)
     other = report_of(*folders, "kl", "fad_inf", seed=2)
     assert (other["KL-Spectrum"].value, other["KL-Spectrum"].score.low) != (first[0]["value"], first[0]["low"])
     assert other["KL-Spectrum"].value == first[0]["value"] and other["FAD-inf-Spectrum"].value != first[1]["value"]
