@@ -25,6 +25,7 @@ import soundfile
 import torch
 from tqdm import tqdm
 
+from soundctm.command import exit_code
 from soundctm.data.audio import SAMPLING_RATE, resample
 from soundctm.data.corpus import DATA_FOLDER
 from soundctm.data.packages import fetch_package, find_package, package_files, same_file
@@ -185,17 +186,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--packages", nargs="+", default=(), help="only these packages")
     parser.add_argument("--keep_packages", action="store_true", help="do not delete a package after use")
     args = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    try:
-        package_dir = args.package_dir or args.output_dir / "packages"
-        report = build(args.table, args.output_dir, package_dir, args.packages, args.keep_packages)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(lambda: _build(args))
+
+
+def _build(args: argparse.Namespace) -> None:
+    package_dir = args.package_dir or args.output_dir / "packages"
+    report = build(args.table, args.output_dir, package_dir, args.packages, args.keep_packages)
     print(f"{report.made} clips made, {report.kept} were there, {len(report.missing)} not found in their package")
     for name, reason in report.skipped.items():
-        print(f"skipped {name}: {reason}", file=sys.stderr)
-    return 0 if report.made + report.kept else 2
+        logger.warning("skipped %s: %s", name, reason)
+    if not report.made + report.kept:
+        raise UserError("no clip was built")
 
 
 if __name__ == "__main__":
