@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -16,9 +17,7 @@ def heun(denoise: Denoise, z: torch.Tensor, sigmas: torch.Tensor) -> torch.Tenso
     z: [B, C, ...] at level sigmas[0]. sigmas: [n + 1] shared by the batch, or [n + 1, B] with a path per sample;
     decreasing and positive. Two calls of `denoise` per step. Returns z at level sigmas[-1].
     """
-    for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
-        z, _ = _heun_step(denoise, z, sigma, following)
-    return z
+    return _last(heun_states(denoise, z, sigmas))
 
 
 def multistep(denoise: Denoise, z: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:
@@ -27,14 +26,27 @@ def multistep(denoise: Denoise, z: torch.Tensor, sigmas: torch.Tensor) -> torch.
     The first step is Heun's. Every further one takes D as linear in lambda = -ln(sigma), through its values at the last
     two levels, and integrates exactly (DPM-Solver++ 2M, Lu et al. 2022, algorithm 2), which is of second order as well.
     """
+    return _last(multistep_states(denoise, z, sigmas))
+
+
+def heun_states(denoise: Denoise, z: torch.Tensor, sigmas: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The states of `heun` at sigmas[1:], one after the other."""
+    for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
+        z, _ = _heun_step(denoise, z, sigma, following)
+        yield z
+
+
+def multistep_states(denoise: Denoise, z: torch.Tensor, sigmas: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The states of `multistep` at sigmas[1:], one after the other."""
     z, before = _heun_step(denoise, z, sigmas[0], sigmas[1])
+    yield z
     for past, sigma, following in zip(sigmas[:-2], sigmas[1:-1], sigmas[2:], strict=True):
         now = denoise(z, sigma)
         ahead = (sigma / following).log() / (past / sigma).log() / 2
         mean = now + append_dims(ahead, z.ndim) * (now - before)
         ratio = append_dims(following / sigma, z.ndim)
         z, before = ratio * z + (1 - ratio) * mean, now
-    return z
+        yield z
 
 
 def sample_teacher(denoise: Denoise, z: torch.Tensor, schedule: SigmaSchedule, steps: int) -> torch.Tensor:
@@ -59,7 +71,16 @@ def _heun_step(
     return z + step / 2 * (slope + corrected), denoised
 
 
+def _last(states: Iterator[torch.Tensor]) -> torch.Tensor:
+    """The last of the states, with no more than one in memory."""
+    return deque(states, maxlen=1).pop()
+
+
 SOLVERS: dict[str, Callable[[Denoise, torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "heun": heun,
     "multistep": multistep,
+}
+STATES: dict[str, Callable[[Denoise, torch.Tensor, torch.Tensor], Iterator[torch.Tensor]]] = {
+    "heun": heun_states,
+    "multistep": multistep_states,
 }

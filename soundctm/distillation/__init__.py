@@ -2,7 +2,7 @@
 
 from soundctm.distillation.config import DistillationConfig
 from soundctm.distillation.curriculum import scales_at, target_decay
-from soundctm.distillation.draws import Draws, draw
+from soundctm.distillation.draws import Draws, draw, draw_omega
 from soundctm.distillation.official_flags import add_dead_flags
 from soundctm.distillation.step import Distillation, Losses
 from soundctm.distillation.tuning import tune
@@ -14,6 +14,7 @@ __all__ = [
     "Losses",
     "add_dead_flags",
     "draw",
+    "draw_omega",
     "scales_at",
     "target_decay",
     "tune",

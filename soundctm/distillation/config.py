@@ -55,6 +55,10 @@ class DistillationConfig:
     dsm_loss_target: str = option("z_0", "what g regresses to", choices=("z_0", "z_target"))
     apply_adaptive_weight: bool = option(True, "balance the denoising loss by gradient norms at the output layer")
     solver: str = option("heun", "teacher's solver; multistep needs about half the calls", choices=tuple(SOLVERS))
+    trajectories: int = option(
+        0,
+        "teacher's trajectories solved once, kept in cache_dir and learned from again and again; 0: new ones each step",
+    )
     frozen_precision: str = option("auto", "of teacher and target; auto is the run's precision", choices=FROZEN)
     channels_last: bool | None = option(None, "memory format of the networks; none is channels_last on a GPU only")
     compile_frozen: bool = option(False, "torch.compile teacher and target, where nearly all the time goes")
@@ -72,6 +76,10 @@ class DistillationConfig:
             raise UserError("target_ema_mode adaptive follows the number of scales; it needs scale_mode progressive")
         if not 1 <= self.num_heun_step < most:
             raise UserError(f"num_heun_step is {self.num_heun_step}; with {most} scales it is 1 to {most - 1}")
+        if self.trajectories and (self.time_continuous or self.scale_mode == "progressive"):
+            raise UserError("trajectories are solved on one grid; leave time_continuous off and scale_mode fixed")
+        if self.trajectories < 0:
+            raise UserError(f"trajectories is {self.trajectories}; it is 0 or the number of trajectories")
         if not 0 < self.start_ema <= 1:
             raise UserError(f"start_ema is {self.start_ema}; a decay is in (0, 1]")
         if not 0 <= self.w_min <= self.w_max:

@@ -82,7 +82,7 @@ def draw(
         solver_steps=k,
         t_index=t_index,
         s_index=_s_index(config, t_index + span, scales, generator),
-        omega=_omega(config, batch, generator),
+        omega=draw_omega(config, batch, generator),
         noise=torch.randn(latents.shape, **rand),
         dsm_sigma=denoising_levels(
             torch.randn(half, **rand), torch.rand(batch - half, **rand), schedule, config.diffusion_mult
@@ -120,7 +120,8 @@ def _s_index(
     return u_index + (uniform * levels).long().clamp(max=levels - 1)
 
 
-def _omega(config: DistillationConfig, batch: int, generator: torch.Generator) -> torch.Tensor | None:
+def draw_omega(config: DistillationConfig, batch: int, generator: torch.Generator) -> torch.Tensor | None:
+    """Guidance scales [batch] as the configuration asks for; None is no guidance."""
     if config.cfg_single_distill:
         return torch.full((batch,), config.single_target_cfg, device=generator.device)
     if not config.uniform_sampled_cfg_distill:

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 import torch
 
 from soundctm import losses
-from soundctm.denoisers import StudentDenoiser, TeacherDenoiser, combine, guided
+from soundctm.denoisers import Denoise, StudentDenoiser, TeacherDenoiser, combine, guided
 from soundctm.distillation.config import DistillationConfig
 from soundctm.distillation.draws import Draws
 from soundctm.distillation.gradients import gradient_at, norm_at, with_gradient
 from soundctm.precision import computing_in
 from soundctm.schedule import append_dims
-from soundctm.solver import SOLVERS
+from soundctm.solver import SOLVERS, STATES
 from soundctm.text import TextConditioning
 
 
@@ -54,12 +54,26 @@ class Distillation:
         self.schedule = student.schedule
         self._grids: dict[tuple[int, torch.device], torch.Tensor] = {}
 
-    def __call__(self, latents: torch.Tensor, text: TextConditioning, empty: TextConditioning, draws: Draws) -> Losses:
-        """Losses for clean latents [B, C, ...] with text rows and the empty prompt's rows (B each)."""
+    def __call__(
+        self,
+        latents: torch.Tensor,
+        text: TextConditioning,
+        empty: TextConditioning,
+        draws: Draws,
+        states: torch.Tensor | None = None,
+    ) -> Losses:
+        """Losses for clean latents [B, C, ...] with text rows and the empty prompt's rows (B each).
+
+        `states` [B, N, C, ...] are trajectories that were solved before (see `trajectory`): z_t and z_u lie on them.
+        """
         config, sigma = self.config, draws.dsm_sigma
         t, s = self.levels(draws.t_index, draws), self.levels(draws.s_index, draws)
-        z_t = latents + append_dims(t, latents.ndim) * draws.noise
-        target = self.target_at(z_t, text, empty, draws)  # first: nothing of the student is in memory yet
+        if states is None:
+            z_t = latents + append_dims(t, latents.ndim) * draws.noise
+            z_u = self.solve(z_t, text, empty, draws)
+        else:
+            z_t, z_u = (_at(states, index) for index in (draws.t_index, draws.path[-1]))
+        target = self.target_at(z_u, text, draws)  # first: nothing of the student is in memory yet
         inputs = [(z_t, t, s)]
         if config.diffusion_training:
             noisy = latents + append_dims(sigma, latents.ndim) * draws.dsm_noise
@@ -91,19 +105,23 @@ class Distillation:
     @torch.no_grad()
     def solve(self, z_t: torch.Tensor, text: TextConditioning, empty: TextConditioning, draws: Draws) -> torch.Tensor:
         """The teacher's way from t to u: `solver_steps` steps, a path per sample; not guided where omega is None."""
-        if draws.omega is None:
-            denoise = lambda z, sigma: self.teacher(z, sigma, text)  # noqa: E731
-        else:
-            denoise = guided(self.teacher, text, empty, draws.omega)
+        denoise = self._denoise(text, empty, draws.omega)
         with self._frozen(z_t):
             return SOLVERS[self.config.solver](denoise, z_t, self.levels(draws.path, draws))
 
     @torch.no_grad()
-    def target_at(
-        self, z_t: torch.Tensor, text: TextConditioning, empty: TextConditioning, draws: Draws
+    def trajectory(
+        self, z: torch.Tensor, text: TextConditioning, empty: TextConditioning, omega: torch.Tensor | None
     ) -> torch.Tensor:
-        """The target [B, C, ...] at the match point: the averaged student's jump to s from where the solver ends."""
-        z_u = self.solve(z_t, text, empty, draws)
+        """The teacher's way from z at sigma_max down to sigma_min: its states at all N = start_scales levels of the
+        grid, [B, N, C, ...], z itself the first."""
+        sigmas = self.schedule.grid(self.config.start_scales).to(z.device)
+        with self._frozen(z):
+            return torch.stack([z, *STATES[self.config.solver](self._denoise(text, empty, omega), z, sigmas)], dim=1)
+
+    @torch.no_grad()
+    def target_at(self, z_u: torch.Tensor, text: TextConditioning, draws: Draws) -> torch.Tensor:
+        """The target [B, C, ...] at the match point: the averaged student's jump to s from where the solver ended."""
         u, s = self.levels(draws.path[-1], draws), self.levels(draws.s_index, draws)
         with self._frozen(z_u):
             return self.matched(self.target(z_u, u, s, text, draws.omega), text, draws)
@@ -157,6 +175,16 @@ class Distillation:
             total = with_gradient(output, total, torch.cat(pulls))
         return Losses(total, consistency, balance * denoising[0] if denoising else None, balance)
 
+    def _denoise(self, text: TextConditioning, empty: TextConditioning, omega: torch.Tensor | None) -> Denoise:
+        if omega is None:
+            return lambda z, sigma: self.teacher(z, sigma, text)
+        return guided(self.teacher, text, empty, omega)
+
     def _frozen(self, z: torch.Tensor) -> AbstractContextManager:
         """The precision of teacher and target."""
         return computing_in(self.config.frozen_precision, z.device)
+
+
+def _at(states: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """states [B, N, ...] at one index per sample, [B] -> [B, ...]."""
+    return states[torch.arange(len(states), device=states.device), index]

@@ -18,10 +18,10 @@ from soundctm.data.latents import encode_moments
 from soundctm.data.mixing import join_captions, mix_pair
 from soundctm.errors import UserError
 from soundctm.text import TextConditioning
-from soundctm.training.rows import generator, generators, normal
+from soundctm.training.rows import Order, generator, generators, normal
 
 T = TypeVar("T")
-CAPTION, ORDER, POSTERIOR, PAIR, ANOTHER = 1, 2, 3, 6, 7  # streams of random numbers
+CAPTION, POSTERIOR, PAIR, ANOTHER = 1, 3, 6, 7  # streams of random numbers
 ATTEMPTS = 100  # clips tried in the place of one that cannot be read
 
 
@@ -97,7 +97,7 @@ class LatentBatches:
         self.clips = [row for row in range(total) if row not in self.mixed]
         if self.mixed and len(self.clips) < 2:
             raise UserError(f"a global batch of {total} rows is too small for mixtures, which are made of two clips")
-        self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)
+        self._order = Order(len(data), seed, data.order if self.live else None)
 
     def batch(self, step: int, rows: range) -> LatentRows:
         """Sampled latents and captions; every row has its own random numbers."""
@@ -150,15 +150,8 @@ class LatentBatches:
         return ["" if draw < self.text_dropout else text for draw, text in zip(draws, captions, strict=True)]
 
     def _item(self, step: int, row: int) -> int:
-        count = len(self.data)
-        epoch, place = divmod(step * self.total + row, count)
-        if not self.shuffle:
-            return place
-        if epoch != self._epoch:
-            draws = generator(self.seed, epoch, stream=ORDER)
-            self._order = self.data.order(draws) if self.live else torch.randperm(count, generator=draws)
-            self._epoch = epoch
-        return int(self._order[place])
+        place = step * self.total + row
+        return self._order[place] if self.shuffle else place % len(self.data)
 
 
 def sample(mean: torch.Tensor, logvar: torch.Tensor, noise: torch.Tensor, scale_factor: float) -> torch.Tensor:

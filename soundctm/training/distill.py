@@ -34,7 +34,7 @@ from soundctm.errors import UserError
 from soundctm.networks import StudentUNet
 from soundctm.schedule import SigmaSchedule
 from soundctm.training import loop
-from soundctm.training.batches import Batch, LatentRows
+from soundctm.training.batches import Batch, LatentBatches, LatentRows
 from soundctm.training.diffusion import HELD_OUT_SEED, DiffusionTask
 from soundctm.training.options import RunConfig, start_accelerator
 from soundctm.training.rows import generator, generators, normal
@@ -43,6 +43,7 @@ from soundctm.training.sharding import new_mesh, shard_optimizer, shard_unet, sy
 from soundctm.training.source import SourceConfig
 from soundctm.training.start import start_from
 from soundctm.training.task import Moment, Outcome
+from soundctm.training.trajectories import StoredTrajectories, TrajectoryRows, solve_trajectories
 
 SAMPLE_STEPS = (1, 4)  # of the clips written at validations
 SHARED, NOISE = 4, 5  # streams of random numbers
@@ -95,9 +96,9 @@ class StudentObjective(torch.nn.Module):
         self.student = student
         self.step = step  # a plain object: teacher and target are not parameters of this module
 
-    def forward(self, batch: Batch, draws: object) -> Losses:
+    def forward(self, batch: Batch, draws: Draws, states: torch.Tensor | None = None) -> Losses:
         """The losses of one step."""
-        return self.step(batch.latents, batch.text, batch.empty, draws)
+        return self.step(batch.latents, batch.text, batch.empty, draws, states)
 
 
 class DistillTask(DiffusionTask):
@@ -120,7 +121,10 @@ class DistillTask(DiffusionTask):
         self.student = StudentDenoiser(unet, config.schedule).to(self.device).train()
         self.target = copy.deepcopy(self.student).eval().requires_grad_(False)
         tune(config, teacher, self.student, self.target)
-        self.model = StudentObjective(self.student, Distillation(teacher, self.student, self.target, config))
+        step = Distillation(teacher, self.student, self.target, config)
+        self.model = StudentObjective(self.student, step)
+        if config.trajectories:
+            self.source = self.stored_trajectories(step)
         # The target's own losses: how well it agrees with itself and with the teacher.
         unbalanced = dataclasses.replace(config, apply_adaptive_weight=False)
         self.held_out_step = Distillation(teacher, self.target, self.target, unbalanced)
@@ -139,6 +143,16 @@ class DistillTask(DiffusionTask):
         shard_unet(self.target.unet, mesh, trained=False)
         self.optimizer = self.parts["optimizer"] = shard_optimizer(self.optimizer, self.student)
 
+    def stored_trajectories(self, step: Distillation) -> StoredTrajectories:
+        """The trajectories of the configuration, those that are not on disk yet solved now, by all processes."""
+        config, source = self.config, self.source
+        folder = Path(config.cache_dir) / "trajectories"
+        clips = LatentBatches(
+            source.data, config.trajectories, config.uncond_prob, config.seed, mix_share=config.mix_share
+        )
+        place = solve_trajectories(step, clips, self.with_text, folder, self.identity, self.accelerator)
+        return StoredTrajectories(place, config.trajectories, self.shares.total, config.seed)
+
     @contextlib.contextmanager
     def accumulating(self, last: bool) -> Iterator[None]:
         if not self.sharded:
@@ -151,15 +165,19 @@ class DistillTask(DiffusionTask):
     def outcome(self, batch: LatentRows, moment: Moment) -> Outcome:
         shape = batch.latents.shape[1:]
         seed, total = self.config.seed, self.shares.total
-        draws = draw_rows(self.config, seed, moment.step, batch.rows, total, shape, moment.done)
+        draws, states = draw_rows(self.config, seed, moment.step, batch.rows, total, shape, moment.done), None
+        if isinstance(batch, TrajectoryRows):
+            draws, states = dataclasses.replace(draws, omega=batch.omega), batch.states.to(self.device)
         with self.accelerator.autocast():  # accelerate sees to that only where it wraps the model
-            losses = self.model(self.with_text(batch), draws.to(self.device))
+            losses = self.model(self.with_text(batch), draws.to(self.device), states)
         values = {**named(losses), "solver_steps": torch.tensor(float(draws.solver_steps))}
         if draws.omega is not None:
             values["omega"] = draws.omega.mean()
         return Outcome(losses.total, values)
 
     def work(self, moment: Moment) -> int:
+        if self.config.trajectories:
+            return 0
         return small_draws(self.config, self.config.seed, moment.step, 1, moment.done).solver_steps
 
     def updated(self, moment: Moment) -> None:

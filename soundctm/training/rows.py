@@ -7,13 +7,15 @@ numbers, and a run resumed at any step draws what it would have drawn.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from soundctm.errors import UserError
+
+ORDER = 2  # stream of random numbers, of the order of an epoch
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,22 @@ def generator(seed: int, step: int, row: int = 0, stream: int = 0) -> torch.Gene
 def generators(seed: int, step: int, rows: Iterable[int], stream: int = 0) -> list[torch.Generator]:
     """One generator per row."""
     return [generator(seed, step, row, stream) for row in rows]
+
+
+class Order:
+    """Items 0 .. count - 1, shuffled anew in every epoch: a function of the seed and the place in the whole order."""
+
+    def __init__(self, count: int, seed: int, shuffle: Callable[[torch.Generator], torch.Tensor] | None = None) -> None:
+        """`shuffle` gives the [count] items of an epoch; a random permutation unless given."""
+        self.count, self.seed = count, seed
+        self._shuffle = shuffle or (lambda draws: torch.randperm(count, generator=draws))
+        self._epoch, self._items = -1, torch.empty(0, dtype=torch.long)
+
+    def __getitem__(self, place: int) -> int:
+        epoch, within = divmod(place, self.count)
+        if epoch != self._epoch:
+            self._epoch, self._items = epoch, self._shuffle(generator(self.seed, epoch, stream=ORDER))
+        return int(self._items[within])
 
 
 def normal(shape: Sequence[int], draws: Iterable[torch.Generator]) -> torch.Tensor:

@@ -65,7 +65,7 @@ def test_estimate_and_target_of_a_pair(match_point):
         z_t = E["pair.x_start"] + t[:, None, None, None] * E["pair.noise"]
         close(run.solve(z_t, prompt, none, d), E["pair.x_u"], 2e-5)
         estimate = run.matched(run.student(z_t, t, s, prompt, d.omega), prompt, d)
-        target = run.target_at(z_t, prompt, none, d)
+        target = run.target_at(run.solve(z_t, prompt, none, d), prompt, d)
     close(estimate, E[f"pair.{match_point}.estimate"], 2e-5)
     close(target, E[f"pair.{match_point}.target"], 2e-5)
 

@@ -31,7 +31,7 @@ def plain(step: Distillation, d: Draws) -> tuple[torch.Tensor, torch.Tensor, tor
     t, s = step.levels(d.t_index, d), step.levels(d.s_index, d)
     z_t = LATENTS + append_dims(t, 4) * d.noise
     estimate = step.matched(model(z_t, t, s, PROMPT, d.omega), PROMPT, d)
-    target = step.target_at(z_t, PROMPT, EMPTY, d)
+    target = step.target_at(step.solve(z_t, PROMPT, EMPTY, d), PROMPT, d)
     consistency = step.consistency_loss(estimate, target, PROMPT, d)
     if not config.diffusion_training:
         return config.consistency_weight * consistency.mean(), consistency, None

@@ -68,7 +68,7 @@ def test_frozen_networks_may_stay_in_float32_within_autocast(untuned, precision)
     draws = draw(LATENTS, config, SCHEDULE, torch.Generator().manual_seed(0))
     with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
         # only the frozen part: the student in bfloat16 is slow where the CPU has no such instructions
-        step.target_at(LATENTS, PROMPT, EMPTY, draws)
+        step.target_at(step.solve(LATENTS, PROMPT, EMPTY, draws), PROMPT, draws)
     assert seen == [torch.float32]
     assert before == (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)
 

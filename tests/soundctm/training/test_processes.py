@@ -114,6 +114,26 @@ def test_two_processes_are_one_and_go_on_bit_by_bit(whole, tmp_path):
         assert equal(tmp_path / "killed" / "model" / part, tmp_path / "two" / "model" / part)
 
 
+def test_two_processes_share_the_solving_of_trajectories(whole, tmp_path):
+    made = {}
+    for world in (1, 2):
+        config = dataclasses.replace(
+            whole, per_device_train_batch_size=4 // world, output_dir=str(tmp_path / f"run{world}"), trajectories=40,
+            cache_dir=str(tmp_path / f"cache{world}"), total_training_steps=6, validation_items=0,
+        )  # fmt: skip
+        assert processes.run("soundctm.training.distill", config, world) == [0] * world
+        made[world] = sorted(Path(config.cache_dir).glob("trajectories/*/*"))
+    assert len(made[1]) == 3 and [path.name for path in made[1]] == [path.name for path in made[2]]
+    for one, two in zip(*made.values(), strict=True):
+        a, b = load_file(one), load_file(two)
+        for name in ("states", "latents", "omega"):
+            torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-3)
+    one, two = losses(tmp_path / "run1"), losses(tmp_path / "run2")
+    assert len(two) == 6
+    for step, values in two.items():
+        assert values == pytest.approx(one[step], rel=1e-3), step
+
+
 def test_a_student_cut_over_two_processes_is_the_whole_one(whole, tmp_path):
     """Also after a kill, and when an uncut checkpoint goes on cut."""
     config = dataclasses.replace(whole, per_device_train_batch_size=2, output_dir=str(tmp_path / "cut"), shard=True)
