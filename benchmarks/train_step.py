@@ -120,14 +120,25 @@ class Bench:
         found = vars(self.plain(self.latents, self.prompts, self.draws))
         return {name: value.item() for name, value in found.items()}
 
-    def ours(self, dtype: torch.dtype | None = None, solver: str = "heun") -> Values:
-        """A step as training does it, though its captions are encoded in it (once); under autocast to `dtype`."""
+    def ours(
+        self, dtype: torch.dtype | None = None, solver: str = "heun", states: torch.Tensor | None = None
+    ) -> Values:
+        """A step as training does it, though its captions are encoded in it (once); under autocast to `dtype`.
+
+        With `states`, those of `trajectories`, nothing is solved in the step.
+        """
         step = Distillation(*self.denoisers, dataclasses.replace(self.config, solver=solver))
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
-            losses = step(self.latents, *self.encode(), self.draws)
+            losses = step(self.latents, *self.encode(), self.draws, states)
         losses.total.backward()
         parts = {"consistency": losses.consistency, "denoising": losses.denoising, "balance": losses.balance}
         return {name: value.mean().item() for name, value in parts.items()}
+
+    def trajectories(self, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """The clips' trajectories over the whole grid, by Heun's solver."""
+        start = self.latents + self.schedule.sigma_max * self.draws.noise
+        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
+            return Distillation(*self.denoisers, self.config).trajectory(start, *self.encode(), self.draws.omega)
 
     def encode(self) -> tuple[TextConditioning, TextConditioning]:
         """The prompts' rows and the empty prompt's, from one call for B + 1 prompts."""
@@ -226,6 +237,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     parser.add_argument(
         "--solvers", nargs="*", choices=SOLVERS, default=["heun"], help="multistep is other mathematics"
     )
+    parser.add_argument(
+        "--trajectories", action="store_true", help="also time steps on trajectories solved before; other draws of z_t"
+    )
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--cpu", action="store_true", help="even beside a GPU")
     args = parser.parse_args(arguments)
@@ -253,6 +267,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     dtype = precision.HALF.get(chosen)
     ways: dict[str, Callable[[], Values]] = {"official": functools.partial(bench.official, dtype)}
     ways |= {f"ours, {solver}": functools.partial(bench.ours, dtype, solver) for solver in args.solvers}
+    if args.trajectories:
+        began = time.perf_counter()
+        ways["ours, stored trajectories"] = functools.partial(bench.ours, dtype, states=bench.trajectories(dtype))
+        spent = (time.perf_counter() - began) / len(bench.latents)
+        print(f"solving a trajectory of {bench.config.start_scales} levels, once: {spent:.2f} s per clip", flush=True)
     timings = timed(bench, ways, args.repeats)
     ratios = {}
     for name, timing in timings.items():

@@ -33,6 +33,12 @@ def test_both_ways_agree_and_call_the_networks_as_often_as_they_should(capsys):
     assert list(ratios) == ["official", "ours, heun"] and ratios["official"] == 1 and ratios["ours, heun"] > 0
 
 
+def test_steps_on_stored_trajectories_are_timed_too(capsys):
+    ratios = train_step.main("--size tiny --cpu --repeats 1 --solver_steps 2 --trajectories".split())
+    assert list(ratios) == ["official", "ours, heun", "ours, stored trajectories"]
+    assert float(re.search(r"once: ([\d.]+) s per clip", capsys.readouterr().out)[1]) > 0
+
+
 def test_times_of_ways_that_disagree_are_not_given(monkeypatch, capsys):
     def wrong(self, *arguments):
         return {name: 1.1 * value for name, value in right(self, *arguments).items()}
