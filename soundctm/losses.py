@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+WINDOWS = (4, 8, 16)  # frames of latents: 0.16 to 0.64 s
+LEAST = 0.02  # magnitude below which a channel counts as silent
 PSEUDO_HUBER_C = 0.00054  # times sqrt(number of values per sample): Song & Dhariwal 2023, section 3.3
 
 
@@ -43,6 +45,22 @@ def feature_distance(estimate: Sequence[torch.Tensor], target: Sequence[torch.Te
     return torch.stack(losses).sum(0)
 
 
+def texture_distance(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """How far the short-time spectra of latents [B, C, T, F] along T lie apart, in magnitude: [B].
+
+    The mean difference over windows of WINDOWS frames (or T, where that is less), every channel in units of its
+    target's mean magnitude. A student blurs what it cannot predict place by place, the grain of rain or of applause,
+    because the blurred estimate is the nearest one. Its magnitudes there are those of silence; this asks for the
+    target's.
+    """
+    parts = []
+    for frames in WINDOWS:
+        found, wanted = (_magnitudes(z, min(frames, z.shape[2])) for z in (estimate, target))
+        scale = wanted.mean((2, 3, 4)) + LEAST
+        parts.append(((found - wanted).abs().mean((2, 3, 4)) / scale).mean(1))
+    return torch.stack(parts).mean(0)
+
+
 def balance(consistency: torch.Tensor, denoising: torch.Tensor, highest: float = 1000.0) -> torch.Tensor:
     """The adaptive weight of the denoising loss from the norms of both gradients at the output layer (0-dim).
 
@@ -54,6 +72,14 @@ def balance(consistency: torch.Tensor, denoising: torch.Tensor, highest: float =
 def _unit(features: torch.Tensor) -> torch.Tensor:
     features = features.float()
     return features / ((features**2).sum(1, keepdim=True).sqrt() + 1e-10)
+
+
+def _magnitudes(z: torch.Tensor, frames: int) -> torch.Tensor:
+    """[B, C, T, F] -> [B, C, F, windows, bins]: Hann windows that overlap by half, of unit energy."""
+    window = torch.hann_window(frames, device=z.device)
+    pieces = z.float().transpose(2, 3).unfold(3, frames, frames // 2) * (window / window.norm())
+    spectra = torch.view_as_real(torch.fft.rfft(pieces))
+    return (spectra.square().sum(-1) + 1e-8).sqrt()
 
 
 LATENT_LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {

@@ -35,6 +35,7 @@ class DistillationConfig:
     cfg_single_distill: bool = option(False, "one omega for all samples, single_target_cfg")
     single_target_cfg: float = option(3.5, "that omega")
     loss_type: str = option("feature_space", "consistency loss", choices=("feature_space", *LATENT_LOSSES))
+    texture_weight: float = option(0.0, "feature_space: weight of the features' second moments; not official")
     match_point: str = option("zs", "where estimate and target meet", choices=("zs", "z0"))
     unet_mode: str = option("full", "teacher blocks compared by feature_space", choices=("full", "half"))
     weight_schedule: str = option(
@@ -90,5 +91,7 @@ class DistillationConfig:
             raise UserError(f"diffusion_mult is {self.diffusion_mult}; it is a share in (0, 1]")
         if self.consistency_weight <= 0:
             raise UserError(f"consistency_weight is {self.consistency_weight}; it must be above 0")
+        if self.texture_weight < 0:
+            raise UserError(f"texture_weight is {self.texture_weight}; it must be 0 or more")
         if self.denoising_weight < 0:
             raise UserError(f"denoising_weight is {self.denoising_weight}; it must be 0 or more")

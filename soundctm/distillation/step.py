@@ -141,14 +141,24 @@ class Distillation:
         config = self.config
         t, s = self.levels(draws.t_index, draws), self.levels(draws.s_index, draws)
         weight = self.schedule.weight(config.weight_schedule, t, s)
-        if config.loss_type != "feature_space":
-            return weight * losses.LATENT_LOSSES[config.loss_type](estimate, target)
         level = s if config.match_point == "zs" else torch.full_like(s, self.schedule.sigma_min)
+        distance = self._distance(estimate, target, level, text)
+        if config.texture_weight:
+            distance = distance + config.texture_weight * losses.texture_distance(estimate, target)
+        return weight * distance
+
+    def _distance(
+        self, estimate: torch.Tensor, target: torch.Tensor, level: torch.Tensor, text: TextConditioning
+    ) -> torch.Tensor:
+        """Distance [B] of latents that both lie at noise `level` [B]."""
+        config = self.config
+        if config.loss_type != "feature_space":
+            return losses.LATENT_LOSSES[config.loss_type](estimate, target)
         with self._frozen(estimate):
             with torch.no_grad():
                 wanted = self.teacher.features(target, level, text, config.unet_mode)
             found = self.teacher.features(estimate, level, text, config.unet_mode)
-            return weight * losses.feature_distance(found, wanted)
+            return losses.feature_distance(found, wanted)
 
     def _weighed(self, output: torch.Tensor, heads: list[torch.Tensor], parts: list[torch.Tensor]) -> Losses:
         """All of the losses from its parts [B]: consistency, and denoising if there is one.

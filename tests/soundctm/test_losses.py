@@ -98,3 +98,41 @@ def test_teacher_gets_no_gradient_and_keeps_none():
     assert all(p.grad is None for p in teacher().parameters())
     assert all(p.grad is None for p in student(303).parameters())
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def grain(seed: int, channels: int = 3) -> torch.Tensor:
+    """White noise [2, channels, 32, 4]."""
+    return torch.randn(2, channels, 32, 4, generator=torch.Generator().manual_seed(seed))
+
+
+def test_texture_distance_is_that_of_the_magnitudes_of_short_spectra():
+    a, b = grain(0, 1), 0.5 * grain(1, 1)
+    parts = []
+    for frames in losses.WINDOWS:
+        window = torch.hann_window(frames)
+        window = window / window.norm()
+        spectra = [
+            torch.stft(z.transpose(2, 3).reshape(8, 32), frames, frames // 2, window=window, center=False,
+                       return_complex=True).abs().reshape(2, -1)
+            for z in (a, b)
+        ]  # fmt: skip
+        parts.append((spectra[0] - spectra[1]).abs().mean(1) / (spectra[1].mean(1) + losses.LEAST))
+    close(losses.texture_distance(a, b), torch.stack(parts).mean(0), 1e-5)
+
+
+def test_texture_distance_prefers_another_grain_to_none():
+    one, other, blurred = grain(0), grain(1), torch.zeros(2, 3, 32, 4)
+    assert (losses.l2(one, other) > 1.5 * losses.l2(blurred, other)).all()
+    assert (losses.texture_distance(one, other) < 0.8 * losses.texture_distance(blurred, other)).all()
+    assert (losses.texture_distance(other, other) == 0).all()
+    loud = torch.tensor([100.0, 10.0, 1.0])[:, None, None]  # every channel counts alike
+    close(losses.texture_distance(loud * one, loud * other), losses.texture_distance(one, other), 0.05)
+
+
+def test_texture_distance_of_silence_and_of_short_latents_has_a_gradient():
+    estimate = torch.zeros(2, 3, 6, 4, requires_grad=True)
+    losses.texture_distance(estimate, torch.zeros(2, 3, 6, 4)).sum().backward()
+    assert estimate.grad.isfinite().all()
+    grains = grain(0)[:, :, :6].requires_grad_()
+    losses.texture_distance(grains, grain(1)[:, :, :6]).sum().backward()
+    assert grains.grad.isfinite().all() and grains.grad.abs().sum() > 0

@@ -58,6 +58,7 @@ def plain(step: Distillation, d: Draws) -> tuple[torch.Tensor, torch.Tensor, tor
         {},
         {"unet_mode": "half", "weight_schedule": "karras", "denoising_weight": 5.0},
         {"match_point": "z0", "consistency_weight": 0.25, "dsm_loss_target": "z_target"},
+        {"texture_weight": 0.25, "match_point": "z0"},
         {"loss_type": "l1", "apply_adaptive_weight": False, "diffusion_weight_schedule": "snr+1"},
         {"loss_type": "ictm", "sample_s_strategy": "smallest", "diffusion_schedule_sampler": "lognormal"},
         {"loss_type": "l2", "diffusion_training": False, "weight_schedule": "uniform_g"},

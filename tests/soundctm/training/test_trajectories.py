@@ -125,6 +125,7 @@ def test_missing_folder_is_named(tmp_path):
         ({"trajectories": 8, "time_continuous": True}, "one grid"),
         ({"trajectories": 8, "scale_mode": "progressive"}, "one grid"),
         ({"trajectories": -1}, "trajectories is -1"),
+        ({"texture_weight": -0.5}, "texture_weight is -0.5"),
     ],
 )
 def test_options_that_do_not_fit(given, message):
