@@ -69,7 +69,8 @@ distill-mini)
     if [[ ! -f $codec/config.json || ! -f $teacher/config.json ]]; then codec=ckpt/mini/codec teacher=ckpt/mini/teacher; fi
     # Few items, few trajectories and early checkpoints: something is there to listen to after minutes.
     train distill --config configs/mini/distill.yaml --corpus "$CORPUS" --codec "$codec" --teacher "$teacher" \
-        --output_dir "$OUTPUT/distill" --items 1500 --trajectories 320 --validation_every 50 --checkpointing_steps 50
+        --output_dir "$OUTPUT/distill" --items 1500 --trajectories 320 --validation_every 50 --checkpointing_steps 50 \
+        --export_early true
     ;;
 *)
     train "$@"

@@ -56,6 +56,7 @@ class DistillConfig(SourceConfig, RunConfig, DistillationConfig):
     teacher: str = option("exp/teacher/teacher", "folder of the trained teacher", aliases=("teacher_model_path",))
     init: str | None = option(None, "folder of a student to start from (weights in diffusers' form); none: the teacher")
     export_parts: tuple[str, ...] = option(("ema", "student", "teacher"), "networks in the finished model")
+    export_early: bool = option(False, "write the model with the samples of every validation, to try it meanwhile")
     export_int8: tuple[str, ...] = option((), "those of them stored as int8, the others are float16")
     output_dir: str = option("exp/distill", "where checkpoints, log, samples and the finished model go")
     sigma_min: float = option(0.002, "lowest noise level")
@@ -190,6 +191,8 @@ class DistillTask(DiffusionTask):
         return {f"validation_{name}": value for name, value in named(losses).items() if name != "balance"}
 
     def write_samples(self, folder: Path | None) -> dict[str, float]:
+        if self.config.export_early and folder is not None and not self.sharded:
+            self.export()
         return self.sampled(folder, SAMPLE_STEPS, ema=self.target.unet)
 
     def gather(self) -> None:
