@@ -19,8 +19,8 @@ if (($#)); then
     exec "$PYTHON" "$root/ctm_inference.py" "$@"
 fi
 
-# Four steps: the small student's best (ckpt/mini/README.md); one is enough for most captions. Clips that were made already are kept. Nothing is
-# fetched from a model hub: the small model and its text encoder are on disk.
+# Four steps: the small student's best (ckpt/mini/README.md). Clips that were made already are kept. Nothing is fetched
+# from a model hub: the small model and its text encoder are on disk.
 export HF_HUB_OFFLINE=1
 exec "$PYTHON" "$root/ctm_inference.py" \
     --checkpoint "$CHECKPOINT" \

@@ -35,7 +35,9 @@ class DistillationConfig:
     cfg_single_distill: bool = option(False, "one omega for all samples, single_target_cfg")
     single_target_cfg: float = option(3.5, "that omega")
     loss_type: str = option("feature_space", "consistency loss", choices=("feature_space", *LATENT_LOSSES))
-    texture_weight: float = option(0.0, "feature_space: weight of the features' second moments; not official")
+    texture_weight: float = option(
+        0.0, "weight of the latents' short-time spectra in the consistency loss; not official"
+    )
     match_point: str = option("zs", "where estimate and target meet", choices=("zs", "z0"))
     unet_mode: str = option("full", "teacher blocks compared by feature_space", choices=("full", "half"))
     weight_schedule: str = option(

@@ -152,7 +152,7 @@ class DistillTask(DiffusionTask):
             source.data, config.trajectories, config.uncond_prob, config.seed, mix_share=config.mix_share
         )
         place = solve_trajectories(step, clips, self.with_text, folder, self.identity, self.accelerator)
-        return StoredTrajectories(place, config.trajectories, self.shares.total, config.seed)
+        return StoredTrajectories(place, source.data, config.trajectories, self.shares.total, config.seed)
 
     @contextlib.contextmanager
     def accumulating(self, last: bool) -> Iterator[None]:

@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from soundctm.distillation import Distillation, draw_omega
 from soundctm.errors import UserError
-from soundctm.training.batches import Batch, LatentBatches, LatentRows
+from soundctm.training.batches import Batch, LatentBatches, LatentRows, Latents
 from soundctm.training.rows import Order, generator, generators, normal
 
 logger = logging.getLogger(__name__)
@@ -50,10 +50,9 @@ class TrajectoryRows(LatentRows):
 class StoredTrajectories:
     """Batches of stored trajectories, shuffled anew every epoch, as a function of step and row."""
 
-    live = False
-
-    def __init__(self, folder: str | os.PathLike, count: int, total: int, seed: int) -> None:
-        self.folder, self.total = Path(folder), total
+    def __init__(self, folder: str | os.PathLike, data: Latents, count: int, total: int, seed: int) -> None:
+        """`data` are the clips that the `count` trajectories in `folder` began with; `total` rows are a global batch."""
+        self.folder, self.data, self.total = Path(folder), data, total
         self._order = Order(count, seed)
 
     def batch(self, step: int, rows: range) -> TrajectoryRows:
@@ -127,7 +126,7 @@ def _key(step: Distillation, clips: LatentBatches, identity: Mapping[str, Any], 
     config = dataclasses.asdict(step.config)
     names = (
         "start_scales", "solver", "uniform_sampled_cfg_distill", "w_min", "w_max", "cfg_single_distill",
-        "single_target_cfg", "frozen_precision", "train_file", "train_shards", "mix_share",
+        "single_target_cfg", "frozen_precision", "train_file", "audio_dir", "train_shards", "mix_share",
     )  # fmt: skip
     captions = hashlib.sha256("\n".join(getattr(clips.data, "captions", ())).encode()).hexdigest()
     content = {

@@ -106,6 +106,12 @@ def test_batches_are_whole_epochs_of_all_trajectories(world, tmp_path):
             source.batch(step, range(3))
 
 
+def test_samples_without_held_out_clips_have_captions_of_the_training(world, tmp_path):
+    task = task_of(world, tmp_path, validation_items=0, sample_clips=2)
+    prompts = task.prompts()
+    assert len(prompts) == 2 and set(prompts) <= set(task.source.data.captions)
+
+
 def test_order_is_a_permutation_per_epoch_whatever_is_asked_first():
     order = Order(7, seed=3)
     epochs = [[order[epoch * 7 + place] for place in range(7)] for epoch in range(3)]
@@ -116,7 +122,7 @@ def test_order_is_a_permutation_per_epoch_whatever_is_asked_first():
 
 def test_missing_folder_is_named(tmp_path):
     with pytest.raises(UserError, match="start again"):
-        StoredTrajectories(tmp_path, 4, 2, 0).batch(0, range(1))
+        StoredTrajectories(tmp_path, [], 4, 2, 0).batch(0, range(1))
 
 
 @pytest.mark.parametrize(
