@@ -51,7 +51,7 @@ class StoredTrajectories:
     """Batches of stored trajectories, shuffled anew every epoch, as a function of step and row."""
 
     def __init__(self, folder: str | os.PathLike, data: Latents, count: int, total: int, seed: int) -> None:
-        """`data` are the clips that the `count` trajectories in `folder` began with; `total` rows are a global batch."""
+        """`data` are the clips that the `count` trajectories in `folder` began at; a step has `total` rows."""
         self.folder, self.data, self.total = Path(folder), data, total
         self._order = Order(count, seed)
 
