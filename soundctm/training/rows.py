@@ -67,14 +67,15 @@ class Order:
 
     def __init__(self, count: int, seed: int, shuffle: Callable[[torch.Generator], torch.Tensor] | None = None) -> None:
         """`shuffle` gives the [count] items of an epoch; a random permutation unless given."""
-        self.count, self.seed = count, seed
-        self._shuffle = shuffle or (lambda draws: torch.randperm(count, generator=draws))
+        self.count, self.seed, self.shuffle = count, seed, shuffle
         self._epoch, self._items = -1, torch.empty(0, dtype=torch.long)
 
     def __getitem__(self, place: int) -> int:
         epoch, within = divmod(place, self.count)
         if epoch != self._epoch:
-            self._epoch, self._items = epoch, self._shuffle(generator(self.seed, epoch, stream=ORDER))
+            draws = generator(self.seed, epoch, stream=ORDER)
+            self._items = self.shuffle(draws) if self.shuffle else torch.randperm(self.count, generator=draws)
+            self._epoch = epoch
         return int(self._items[within])
 
 
