@@ -20,7 +20,7 @@ from soundctm.denoisers import guided
 from soundctm.distillation import DistillationConfig, draw
 from soundctm.pipeline import SoundCTMPipeline
 from soundctm.schedule import append_dims
-from soundctm.solver import SOLVERS, heun
+from soundctm.solver import SOLVERS, heun, last
 
 
 @torch.no_grad()
@@ -49,11 +49,11 @@ def main() -> None:
         levels = schedule.at((draws.t_index + fine) / (args.scales - 1))
         z_t = latents + append_dims(levels[0], 4) * draws.noise
         denoise = guided(pipe.denoiser, text, empty, draws.omega)
-        truth = heun(denoise, z_t, levels)
+        truth = last(heun(denoise, z_t, levels))
         row = f"k = {k:2d}"
         for name, solver in SOLVERS.items():
             started = time.perf_counter()
-            error = solver(denoise, z_t, levels[:: args.cuts]) - truth
+            error = last(solver(denoise, z_t, levels[:: args.cuts])) - truth
             seconds = time.perf_counter() - started
             # per sample: the noise, and with it the way, differs a thousandfold between levels
             relative = (error.flatten(1).norm(dim=1) / (truth - z_t).flatten(1).norm(dim=1)).mean().item()

@@ -11,33 +11,24 @@ from soundctm.denoisers import Denoise
 from soundctm.schedule import SigmaSchedule, append_dims
 
 
-def heun(denoise: Denoise, z: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:
+def heun(denoise: Denoise, z: torch.Tensor, sigmas: torch.Tensor) -> Iterator[torch.Tensor]:
     """Solve dz/dsigma = (z - D(z, sigma)) / sigma along given levels with Heun's method (EDM algorithm 1).
 
     z: [B, C, ...] at level sigmas[0]. sigmas: [n + 1] shared by the batch, or [n + 1, B] with a path per sample;
-    decreasing and positive. Two calls of `denoise` per step. Returns z at level sigmas[-1].
+    decreasing and positive. Two calls of `denoise` per step. Yields the n states at levels sigmas[1:], each computed
+    when it is asked for; `last` gives the end.
     """
-    return _last(heun_states(denoise, z, sigmas))
-
-
-def multistep(denoise: Denoise, z: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:
-    """The same equation and arguments as `heun`, with n + 1 calls of `denoise` for n steps instead of 2 n.
-
-    The first step is Heun's. Every further one takes D as linear in lambda = -ln(sigma), through its values at the last
-    two levels, and integrates exactly (DPM-Solver++ 2M, Lu et al. 2022, algorithm 2), which is of second order as well.
-    """
-    return _last(multistep_states(denoise, z, sigmas))
-
-
-def heun_states(denoise: Denoise, z: torch.Tensor, sigmas: torch.Tensor) -> Iterator[torch.Tensor]:
-    """The states of `heun` at sigmas[1:], one after the other."""
     for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
         z, _ = _heun_step(denoise, z, sigma, following)
         yield z
 
 
-def multistep_states(denoise: Denoise, z: torch.Tensor, sigmas: torch.Tensor) -> Iterator[torch.Tensor]:
-    """The states of `multistep` at sigmas[1:], one after the other."""
+def multistep(denoise: Denoise, z: torch.Tensor, sigmas: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The same equation, arguments and states as `heun`, with n + 1 calls of `denoise` for n steps instead of 2 n.
+
+    The first step is Heun's. Every further one takes D as linear in lambda = -ln(sigma), through its values at the last
+    two levels, and integrates exactly (DPM-Solver++ 2M, Lu et al. 2022, algorithm 2), which is of second order as well.
+    """
     z, before = _heun_step(denoise, z, sigmas[0], sigmas[1])
     yield z
     for past, sigma, following in zip(sigmas[:-2], sigmas[1:-1], sigmas[2:], strict=True):
@@ -49,6 +40,11 @@ def multistep_states(denoise: Denoise, z: torch.Tensor, sigmas: torch.Tensor) ->
         yield z
 
 
+def last(states: Iterator[torch.Tensor]) -> torch.Tensor:
+    """The last of the states of a solver, with no more than one in memory."""
+    return deque(states, maxlen=1).pop()
+
+
 def sample_teacher(denoise: Denoise, z: torch.Tensor, schedule: SigmaSchedule, steps: int) -> torch.Tensor:
     """The teacher's sampler, as the official `teacher_eval` runs it: 2 * steps - 1 calls of `denoise`.
 
@@ -56,7 +52,7 @@ def sample_teacher(denoise: Denoise, z: torch.Tensor, schedule: SigmaSchedule, s
     from sigma_min to 0, which is D itself. Returns clean latents in the dtype of z.
     """
     sigmas = schedule.grid(steps, torch.float64).to(z.device)
-    return denoise(heun(denoise, z.double(), sigmas), sigmas[-1]).to(z.dtype)
+    return denoise(last(heun(denoise, z.double(), sigmas)), sigmas[-1]).to(z.dtype)
 
 
 def _heun_step(
@@ -71,16 +67,7 @@ def _heun_step(
     return z + step / 2 * (slope + corrected), denoised
 
 
-def _last(states: Iterator[torch.Tensor]) -> torch.Tensor:
-    """The last of the states, with no more than one in memory."""
-    return deque(states, maxlen=1).pop()
-
-
-SOLVERS: dict[str, Callable[[Denoise, torch.Tensor, torch.Tensor], torch.Tensor]] = {
+SOLVERS: dict[str, Callable[[Denoise, torch.Tensor, torch.Tensor], Iterator[torch.Tensor]]] = {
     "heun": heun,
     "multistep": multistep,
-}
-STATES: dict[str, Callable[[Denoise, torch.Tensor, torch.Tensor], Iterator[torch.Tensor]]] = {
-    "heun": heun_states,
-    "multistep": multistep_states,
 }

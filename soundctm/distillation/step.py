@@ -22,7 +22,7 @@ from soundctm.distillation.draws import Draws
 from soundctm.distillation.gradients import gradient_at, norm_at, with_gradient
 from soundctm.precision import computing_in
 from soundctm.schedule import append_dims
-from soundctm.solver import SOLVERS, STATES
+from soundctm.solver import SOLVERS, last
 from soundctm.text import TextConditioning
 
 
@@ -107,7 +107,7 @@ class Distillation:
         """The teacher's way from t to u: `solver_steps` steps, a path per sample; not guided where omega is None."""
         denoise = self._denoise(text, empty, draws.omega)
         with self._frozen(z_t):
-            return SOLVERS[self.config.solver](denoise, z_t, self.levels(draws.path, draws))
+            return last(SOLVERS[self.config.solver](denoise, z_t, self.levels(draws.path, draws)))
 
     @torch.no_grad()
     def trajectory(
@@ -117,7 +117,7 @@ class Distillation:
         grid, [B, N, C, ...], z itself the first."""
         sigmas = self.schedule.grid(self.config.start_scales).to(z.device)
         with self._frozen(z):
-            return torch.stack([z, *STATES[self.config.solver](self._denoise(text, empty, omega), z, sigmas)], dim=1)
+            return torch.stack([z, *SOLVERS[self.config.solver](self._denoise(text, empty, omega), z, sigmas)], dim=1)
 
     @torch.no_grad()
     def target_at(self, z_u: torch.Tensor, text: TextConditioning, draws: Draws) -> torch.Tensor:

@@ -7,7 +7,7 @@ from helpers import close, golden
 from nets import SCHEDULE, empty, teacher, text
 
 from soundctm.denoisers import guided
-from soundctm.solver import SOLVERS, heun, multistep, sample_teacher
+from soundctm.solver import SOLVERS, heun, last, multistep, sample_teacher
 
 D = golden("d_heun")
 
@@ -17,9 +17,9 @@ D = golden("d_heun")
 def test_heun_matches_the_official_solver(steps):
     path = SCHEDULE.grid(40)[D["index"] + torch.arange(steps + 1)[:, None]]
     prompt = text(D)
-    plain = heun(lambda z, sigma: teacher()(z, sigma, prompt), D["x_t"], path)
+    plain = last(heun(lambda z, sigma: teacher()(z, sigma, prompt), D["x_t"], path))
     assert (plain - D[f"heun.{steps}"]).abs().max() <= 5e-5
-    cfg = heun(guided(teacher(), prompt, empty(D, 2), D["guidance"]), D["x_t"], path)
+    cfg = last(heun(guided(teacher(), prompt, empty(D, 2), D["guidance"]), D["x_t"], path))
     assert (cfg - D[f"heun_cfg.{steps}"]).abs().max() <= 5e-5
     close(cfg - D["x_t"], D[f"heun_cfg.{steps}"] - D["x_t"], 1e-4)
 
@@ -31,7 +31,7 @@ def test_solvers_are_second_order_on_gaussian_data(solver):
 
     def error(steps: int) -> float:
         sigmas = torch.logspace(1, -1.30103, steps + 1, dtype=torch.float64)
-        return (solver(gaussian_denoiser, z, sigmas) - exact).abs().max().item()
+        return (last(solver(gaussian_denoiser, z, sigmas)) - exact).abs().max().item()
 
     errors = [error(n) for n in (64, 128, 256)]
     ratios = [a / b for a, b in zip(errors[:-1], errors[1:], strict=True)]
@@ -42,9 +42,18 @@ def test_solvers_are_second_order_on_gaussian_data(solver):
 def test_a_path_per_sample_is_separate_runs(solver):
     z = torch.randn(2, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     paths = torch.tensor([[5.0, 3.0, 1.0], [2.0, 1.0, 0.5]], dtype=torch.float64)
-    both = solver(gaussian_denoiser, z, paths.T)
-    alone = torch.cat([solver(gaussian_denoiser, z[i : i + 1], paths[i]) for i in range(2)])
+    both = last(solver(gaussian_denoiser, z, paths.T))
+    alone = torch.cat([last(solver(gaussian_denoiser, z[i : i + 1], paths[i])) for i in range(2)])
     close(both, alone, 1e-14)
+
+
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=list(SOLVERS))
+def test_every_state_is_where_a_shorter_path_ends(solver):
+    z, path = torch.randn(2, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), SCHEDULE.grid(6)
+    states = list(solver(gaussian_denoiser, z, path))
+    assert len(states) == len(path) - 1
+    for k, state in enumerate(states, start=1):
+        assert torch.equal(state, last(solver(gaussian_denoiser, z, path[: k + 1])))
 
 
 @pytest.mark.parametrize("steps", [1, 2, 9])
@@ -56,10 +65,10 @@ def test_calls_of_the_denoiser(steps):
         return gaussian_denoiser(z, sigma)
 
     z, path = torch.ones(1, 4), SCHEDULE.grid(40)[: steps + 1]
-    by_heun = heun(denoise, z, path)
+    by_heun = last(heun(denoise, z, path))
     assert len(calls) == 2 * steps
     calls.clear()
-    by_multistep = multistep(denoise, z, path)
+    by_multistep = last(multistep(denoise, z, path))
     assert len(calls) == steps + 1
     assert torch.equal(by_heun, by_multistep) == (steps == 1), "one step is Heun's"
 
