@@ -11,6 +11,7 @@ _MODULES = {
     "Components": "components",
     "Index": "layout",
     "load_checkpoint": "loading",
+    "load_codec": "loading",
     "load_network": "loading",
     "load_official": "official",
     "save_checkpoint": "saving",

@@ -55,7 +55,7 @@ def load_checkpoint(
     for name in names:
         setattr(parts, name, load_network(folder / name, name, dtype))
     if CODEC in index.parts:
-        parts.codec = _codec(folder / CODEC, dtype)
+        parts.codec = load_codec(folder / CODEC, dtype)
     parts.text_encoder = text_encoder or _text_encoder(folder, index)
     return parts
 
@@ -66,6 +66,20 @@ def load_network(folder: str | os.PathLike, role: str, dtype: torch.dtype = torc
     values = read_json(folder / CONFIG)
     state = unpack(read_safetensors(folder / WEIGHTS))
     return build(lambda: NETWORKS[role].from_config(values), state, str(folder), dtype)
+
+
+def load_codec(folder: str | os.PathLike, dtype: torch.dtype = torch.float32) -> AudioLDMCodec:
+    """The codec in a folder of its own. Raises UserError when it is absent or damaged."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"no codec folder at {folder}")
+    check_vae(folder / "vae")
+    if (folder / "vocoder").is_dir():
+        check_vocoder(folder / "vocoder")
+    try:
+        return AudioLDMCodec.from_pretrained(folder, dtype=dtype)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def read_safetensors(path: Path) -> StateDict:
@@ -96,16 +110,6 @@ def local_folder(path: str | os.PathLike, networks: Sequence[str]) -> Path:
     except (OSError, ValueError) as error:
         log.debug("snapshot_download failed for %s", name, exc_info=error)
         raise UserError(f"{name} is neither a checkpoint folder nor a hub repository that can be fetched") from error
-
-
-def _codec(folder: Path, dtype: torch.dtype) -> AudioLDMCodec:
-    check_vae(folder / "vae")
-    if (folder / "vocoder").is_dir():
-        check_vocoder(folder / "vocoder")
-    try:
-        return AudioLDMCodec.from_pretrained(folder, dtype=dtype)
-    except ValueError as error:
-        raise UserError(str(error)) from error
 
 
 def _text_encoder(folder: Path, index: Index) -> TextEncoder | None:

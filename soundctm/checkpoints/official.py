@@ -84,11 +84,11 @@ def load_official(
     elif text_encoder_name:
         parts.text_encoder = TextEncoder.from_pretrained(text_encoder_name)
     if audioldm:
-        parts.codec = load_codec(audioldm, dtype)
+        parts.codec = _codec(audioldm, dtype)
     return parts
 
 
-def load_codec(path: PathLike, dtype: torch.dtype = torch.float32) -> AudioLDMCodec:
+def _codec(path: PathLike, dtype: torch.dtype = torch.float32) -> AudioLDMCodec:
     """The codec in `audioldm-s-full.ckpt`. Raises UserError."""
     try:
         return load_audioldm_checkpoint(path).to(dtype)

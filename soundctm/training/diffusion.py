@@ -14,8 +14,7 @@ from typing import ClassVar
 import torch
 from accelerate import Accelerator
 
-from audioldm.codec import AudioLDMCodec
-from soundctm.checkpoints import Components
+from soundctm.checkpoints import Components, load_codec
 from soundctm.data.latents import state_hash
 from soundctm.distributed import mean_over_processes
 from soundctm.networks import StudentUNet, TeacherUNet
@@ -40,7 +39,7 @@ class DiffusionTask(Task):
     def __init__(self, config, accelerator: Accelerator) -> None:
         super().__init__(config, accelerator)
         self.shares = self.share_out(config.per_device_train_batch_size)
-        self.codec = AudioLDMCodec.from_pretrained(config.codec)
+        self.codec = load_codec(config.codec)
         self.encoder = TextEncoder.from_pretrained(config.text_encoder_name)
         encoder_hash = state_hash(self.encoder.model.state_dict())[:12]
         self.encoder.to(self.device)

@@ -110,13 +110,15 @@ class DistillTask(DiffusionTask):
     config: DistillConfig
 
     def __init__(self, config: DistillConfig) -> None:
-        self.teacher_unet = load_network(Path(config.teacher), "teacher")  # a wrong path shows before clips are encoded
+        # a wrong path shows before clips are encoded
+        self.teacher_unet = load_network(config.teacher, "teacher")
+        init = load_network(config.init, "student") if config.init else None
         super().__init__(config, start_accelerator(config))
         torch.manual_seed(config.seed)  # for the first layer of the s-embedding
         shape = {k: v for k, v in self.teacher_unet.config.items() if not k.startswith("_")}
         unet = StudentUNet.from_config(shape).start_as(self.teacher_unet)
-        if config.init:
-            start_from(unet, load_network(Path(config.init), "student"), config.init)
+        if init is not None:
+            start_from(unet, init, config.init)
         self.identity |= {"weights of the teacher": state_hash(self.teacher_unet.state_dict())[:12]}
         teacher = TeacherDenoiser(self.teacher_unet, config.schedule).to(self.device).eval().requires_grad_(False)
         self.student = StudentDenoiser(unet, config.schedule).to(self.device).train()

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from soundctm.checkpoints import load_network
+from soundctm.checkpoints.layout import read_json
 from soundctm.config import option
 from soundctm.denoisers import TeacherDenoiser
 from soundctm.ema import update_ema
@@ -85,12 +86,14 @@ class TeacherTask(DiffusionTask):
     config: TeacherConfig
 
     def __init__(self, config: TeacherConfig) -> None:
+        # a wrong path shows before clips are encoded
+        shape = read_json(Path(config.unet_model_config))
+        init = load_network(config.init, "teacher") if config.init else None
         super().__init__(config, start_accelerator(config))
         torch.manual_seed(config.seed)
-        shape = TeacherUNet.load_config(config.unet_model_config)
         unet = TeacherUNet.from_config({**shape, "cross_attention_dim": self.encoder.dim})
-        if config.init:
-            start_from(unet, load_network(config.init, "teacher"), config.init)
+        if init is not None:
+            start_from(unet, init, config.init)
         self.objective = TeacherObjective(TeacherDenoiser(unet, config.schedule)).to(self.device)
         self.average = copy.deepcopy(self.objective).eval().requires_grad_(False)
         self.model, self.peak_rate, self.grad_clip = self.objective, config.lr, config.grad_clip

@@ -10,6 +10,7 @@ import torch
 
 from audioldm import AudioLDMCodec, LogMel, MelConfig
 from audioldm.patches import PatchVAE
+from soundctm.checkpoints import load_codec
 from soundctm.config import option, save_config
 from soundctm.training.codec.sounds import CodecSounds
 
@@ -49,7 +50,7 @@ def train(config: PatchConfig) -> Path:
     held_out = to_mel(CodecSounds(config.corpus, "test", to_mel.config.sampling_rate).excerpts(64, samples))
     error = (vae.decode(vae.encode(held_out).latent_dist.mean).sample - held_out).abs().mean()
     logger.info("held-out mel L1 %.4f; deviations of the latents %s", error, latents.std((0, 2, 3)).tolist())
-    vocoder = AudioLDMCodec.from_pretrained(config.vocoder_from).vocoder if config.vocoder_from else None
+    vocoder = load_codec(config.vocoder_from).vocoder if config.vocoder_from else None
     scale = config.sigma_data / (latents - latents.mean((0, 2, 3), keepdim=True)).square().mean().sqrt().item()
     codec = AudioLDMCodec(vae, vocoder, to_mel, scale, config.seconds, config.refinements)
     codec.save_pretrained(output_dir / "codec", torch.float16)

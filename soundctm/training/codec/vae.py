@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from audioldm import AudioLDMCodec, LogMel, MelConfig
 from audioldm.vae import build_vae, downsampling
+from soundctm.checkpoints import load_codec
 from soundctm.config import option
 from soundctm.training import loop
 from soundctm.training.codec.sounds import CodecSounds, WindowRows, Windows
@@ -89,7 +90,7 @@ class VAETask(Task):
         self.vae = build_vae(config.channels, config.layers_per_block, config.latent_channels, config.norm_num_groups)
         nn.init.constant_(self.vae.decoder.conv_out.bias, MEAN_LOG_MEL)  # spares the first hundred steps
         if config.init:
-            start_from(self.vae, AudioLDMCodec.from_pretrained(config.init).vae, config.init)
+            start_from(self.vae, load_codec(config.init).vae, config.init)
         down = downsampling(self.vae)
         self.latent_shape = (config.latent_channels, config.window_frames // down, self.mel.config.n_mels // down)
         self.model = VAEObjective(self.vae, config.kl_weight)

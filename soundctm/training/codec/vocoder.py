@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from audioldm import AudioLDMCodec
 from audioldm.vocoder import InverseSTFTVocoder
+from soundctm.checkpoints import load_codec
 from soundctm.config import option
 from soundctm.errors import UserError
 from soundctm.training import loop
@@ -78,7 +79,7 @@ class VocoderTask(Task):
     def __init__(self, config: VocoderTrainingConfig) -> None:
         super().__init__(config, start_accelerator(config))
         self.shares = self.share_out(config.batch_size)
-        self.codec = AudioLDMCodec.from_pretrained(config.vae).to(self.device) if config.vae else None
+        self.codec = load_codec(config.vae).to(self.device) if config.vae else None
         self.distance = SpectralDistance().to(self.device)
         self.source = Windows(CodecSounds(config.corpus, "train"), config.seed, self.shares.total, WINDOW_SAMPLES)
         self.held_out = CodecSounds(config.corpus, "test").excerpts(64, WINDOW_SAMPLES)
@@ -87,7 +88,7 @@ class VocoderTask(Task):
         shape = {name: getattr(config, name) for name in ("channels", "hidden", "layers", "n_fft", "refinements")}
         self.vocoder = InverseSTFTVocoder(**shape)
         if config.init:
-            given = AudioLDMCodec.from_pretrained(config.init).vocoder
+            given = load_codec(config.init).vocoder
             if given is None:
                 raise UserError(f"the codec in {config.init} has no vocoder to start from")
             start_from(self.vocoder, given, config.init)
@@ -222,7 +223,7 @@ def export(vocoder: InverseSTFTVocoder, config: VocoderTrainingConfig) -> Path:
     if config.vae is None:
         nn.Module.to(vocoder, torch.float16).save_pretrained(output_dir / "vocoder")
         return output_dir / "vocoder"
-    codec = AudioLDMCodec.from_pretrained(config.vae)
+    codec = load_codec(config.vae)
     codec.vocoder = vocoder
     codec.save_pretrained(output_dir / "codec", torch.float16)
     return output_dir / "codec"

@@ -4,6 +4,7 @@ import importlib
 
 import pytest
 import yaml
+from corpus_fixture import write_corpus
 from script_runs import ROOT
 
 import ctm_train
@@ -31,3 +32,28 @@ def test_the_ablations_begin_at_the_official_losses_and_the_shipped_parts():
     assert (base.loss_type, base.texture_weight, base.diffusion_training) == ("feature_space", 0.0, True)
     for folder in (base.codec, base.teacher):
         assert (ROOT / folder).is_dir()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("distill", "--teacher", "ckpt/mini/teacher", "--codec"),
+        ("distill", "--codec", "ckpt/mini/codec", "--teacher"),
+        ("teacher", "--codec"),
+        ("teacher", "--codec", "ckpt/mini/codec", "--init"),
+        ("teacher", "--codec", "ckpt/mini/codec", "--unet_model_config"),
+        ("distill", "--codec", "ckpt/mini/codec", "--teacher", "ckpt/mini/teacher", "--init"),
+        ("vocoder", "--vae"),
+        ("vocoder", "--vae", "ckpt/mini/codec", "--init"),
+        ("vae", "--init"),
+        ("patches", "--vocoder_from"),
+    ],
+    ids=" ".join,
+)
+def test_a_folder_that_is_not_there_is_named(flags, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    common = ["--corpus", str(write_corpus(tmp_path / "corpus")), "--output_dir", str(tmp_path / "out")]
+    common += [] if flags[0] == "patches" else ["--cpu", "true"]
+    assert ctm_train.main([*flags, "no_folder", *common]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and "no_folder" in error and error.count("\n") == 1
