@@ -53,9 +53,8 @@ def test_the_ablations_begin_at_the_official_losses_and_the_shipped_parts():
 def test_a_folder_that_is_not_there_is_named(flags, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     common = ["--corpus", str(write_corpus(tmp_path / "corpus")), "--output_dir", str(tmp_path / "out")]
-    common += (
-        [] if flags[0] == "patches" else ["--cpu", "true", "--mixed_precision", "no"]
-    )  # as other tests in this process
+    if flags[0] != "patches":
+        common += ["--cpu", "true", "--mixed_precision", "no"]  # as other tests in this process
     assert ctm_train.main([*flags, "no_folder", *common]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and "no_folder" in error and error.count("\n") == 1
