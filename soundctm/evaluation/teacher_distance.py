@@ -7,7 +7,7 @@ real clips nor other networks are needed, and clips are compared one by one, so 
 show which generated sets of this size would hide. It says how faithful a student is, not how good its sounds are.
 Means over the clips:
 
-    latents    squared difference, in parts of the teacher's mean square: 0 is the same, 1 is as far as silence
+    latents    squared difference, in parts of the teacher's mean square: 0 is the same, 1 is as far as zeros
     features   `soundctm.losses.feature_distance` of the teacher's feature maps, the official consistency loss
     texture    `soundctm.losses.texture_distance`
     level      loudness against the teacher's clip, dB of the root mean square

@@ -28,7 +28,7 @@ def test_a_clip_is_at_no_distance_from_itself(teacher, wanted):
     assert same == Distance(0.0, 0.0, 0.0, 0.0)
 
 
-def test_half_the_amplitude_is_six_decibels_less_and_silent_latents_are_one_away(teacher, wanted):
+def test_half_the_amplitude_is_six_decibels_less_and_zero_latents_are_one_away(teacher, wanted):
     other = SoundCTMOutput(wanted.audios / 2, wanted.sampling_rate, 0 * wanted.latents)
     found = distance(teacher, CAPTIONS, wanted, other, batch_size=3)
     assert found.level == pytest.approx(20 * np.log10(0.5), abs=1e-3)
