@@ -18,19 +18,24 @@ from soundctm.config import add_arguments, config_from_args
 from soundctm.errors import UserError
 
 FIRST_PROCESS = os.environ.get("RANK", "0") == "0"
+TASKS = "soundctm.training.tasks"
 PARTS = {  # name: (module with `train(config)`, its configuration, what it is)
-    "distill": ("soundctm.training.distill", "DistillConfig", "the student, from a trained teacher"),
-    "teacher": ("soundctm.training.teacher", "TeacherConfig", "the EDM diffusion model that is distilled"),
-    "vae": ("soundctm.training.codec.vae", "VAETrainingConfig", "the mel VAE"),
-    "patches": ("soundctm.training.codec.patches", "PatchConfig", "the linear mel VAE of the small model, in a minute"),
-    "vocoder": ("soundctm.training.codec.vocoder", "VocoderTrainingConfig", "the vocoder"),
+    "distill": (f"{TASKS}.distill", "DistillConfig", "the student, from a trained teacher"),
+    "teacher": (f"{TASKS}.teacher", "TeacherConfig", "the EDM diffusion model that is distilled"),
+    "vae": (f"{TASKS}.codec.vae", "VAETrainingConfig", "the mel VAE"),
+    "patches": (
+        "codec.patches",
+        "PatchConfig",
+        "the linear mel VAE of the small model, in a minute",
+    ),
+    "vocoder": (f"{TASKS}.codec.vocoder", "VocoderTrainingConfig", "the vocoder"),
 }
 
 
 def main(arguments: list[str]) -> int:
     """Parse, build, call. Returns the exit code: 0, 2 when something given is wrong, 1 for data with problems.
 
-    SIGTERM and SIGINT end a training with 143 and 130 after a checkpoint (soundctm.training.stop).
+    SIGTERM and SIGINT end a training with 143 and 130 after a checkpoint (soundctm.training.running.stop).
     """
     name = "distill"
     if arguments and not arguments[0].startswith("-"):
@@ -52,7 +57,7 @@ def main(arguments: list[str]) -> int:
     try:
         config = config_from_args(config_class, parser.parse_args(arguments))
         if getattr(config, "validate_data", False):
-            return 0 if importlib.import_module("soundctm.training.source").check_data(config) else 1
+            return 0 if importlib.import_module("soundctm.training.inputs.source").check_data(config) else 1
         folder = module.train(config)
     except (UserError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -12,7 +12,7 @@ numbers mean.
 
 import sys
 
-from soundctm.evaluation.run import main
+from soundctm.evaluation.folders.run import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

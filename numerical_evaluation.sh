@@ -31,6 +31,6 @@ if [[ ! -f $CORPUS/corpus.csv ]]; then
     echo "no corpus of real sounds at $CORPUS, so no FAD and no KL; get it with: bash ctm_train.sh corpus" >&2
     exec "$PYTHON" "$root/numerical_evaluation.py" --generated_dir "$generated" --metrics is
 fi
-PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH} "$PYTHON" -m soundctm.evaluation.reference_clips \
+PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH} "$PYTHON" -m soundctm.evaluation.models.reference_clips \
     --corpus "$CORPUS" --captions "$CAPTIONS" --output_dir "$OUTPUT_DIR/reference"
 exec "$PYTHON" "$root/numerical_evaluation.py" --reference_dir "$OUTPUT_DIR/reference" --generated_dir "$generated"

@@ -1,8 +1,8 @@
 """Real training clips through the codec, for the class accuracy: how much of a class survives the vocoder and the VAE.
 
     python -m benchmarks.codec_classes --codec ckpt/mini/codec --corpus data/corpus --output_dir outputs/codec
-    python -m soundctm.evaluation.class_accuracy --corpus data/corpus --quick --prompts outputs/codec/prompts.csv \\
-        --generated outputs/codec/vocoder outputs/codec/round_trip
+    python -m soundctm.evaluation.models.class_accuracy --corpus data/corpus --quick \\
+        --prompts outputs/codec/prompts.csv --generated outputs/codec/vocoder outputs/codec/round_trip
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tqdm import tqdm
 from audioldm import AudioLDMCodec
 from soundctm.data.compose import ComposedCorpus
 from soundctm.data.corpus import load_corpus
-from soundctm.evaluation.classes import rows_by_class
+from soundctm.evaluation.models.classes import rows_by_class
 
 
 def main() -> None:

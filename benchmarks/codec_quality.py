@@ -19,8 +19,8 @@ from torch import Tensor
 from audioldm import AudioLDMCodec, LogMel
 from soundctm.errors import UserError
 from soundctm.evaluation.statistics.frechet import frechet_distance
-from soundctm.training.codec.sounds import CodecSounds
-from soundctm.training.codec.spectral import SpectralDistance
+from soundctm.training.tasks.codec.sounds import CodecSounds
+from soundctm.training.tasks.codec.spectral import SpectralDistance
 
 
 def griffin_lim(mel: LogMel, log_mel: Tensor, iterations: int = 32) -> Tensor:

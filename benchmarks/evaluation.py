@@ -26,10 +26,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from soundctm.data.audio import decode_audio, resample
-from soundctm.evaluation.evaluate import evaluate
 from soundctm.evaluation.extractors.base import Features
 from soundctm.evaluation.extractors.registry import load_extractor
-from soundctm.evaluation.options import EvaluationOptions
+from soundctm.evaluation.folders.evaluate import evaluate
+from soundctm.evaluation.folders.options import EvaluationOptions
 from soundctm.evaluation.statistics.frechet import frechet_distance
 
 COLD, WARM = 3.0, 20.0  # goals: times as fast as the official way

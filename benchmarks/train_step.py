@@ -43,7 +43,7 @@ from soundctm.precision import computing_in
 from soundctm.schedule import SigmaSchedule
 from soundctm.solver import SOLVERS
 from soundctm.text import TextConditioning, TextEncoder
-from soundctm.training.flops import device_peak
+from soundctm.training.running.flops import device_peak
 
 CONFIGS = Path(__file__).parent.parent / "configs" / "full"
 TOLERANCE = 1e-4  # relative, of losses and gradient norm in float32

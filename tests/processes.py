@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 FORKSERVER = multiprocessing.get_context("forkserver")
-FORKSERVER.set_forkserver_preload(["soundctm.training.distill", "soundctm.training.teacher", "toy", "processes"])
+FORKSERVER.set_forkserver_preload(
+    ["soundctm.training.tasks.distill", "soundctm.training.tasks.teacher", "toy", "processes"]
+)
 
 
 @contextlib.contextmanager

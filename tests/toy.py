@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from soundctm.config import option
-from soundctm.training import loop
-from soundctm.training.options import RunConfig, start_accelerator
-from soundctm.training.rows import generators, normal
-from soundctm.training.schedule import Schedule
-from soundctm.training.task import Moment, Outcome, Task
+from soundctm.training.inputs.rows import generators, normal
+from soundctm.training.running import loop
+from soundctm.training.running.options import RunConfig, start_accelerator
+from soundctm.training.running.schedule import Schedule
+from soundctm.training.tasks.task import Moment, Outcome, Task
 
 
 @dataclass(frozen=True)

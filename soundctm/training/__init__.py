@@ -1,1 +1,1 @@
-"""Training loops: codec, teacher, distillation."""
+"""Training of codec, teacher and student: `tasks`, what they learn from (`inputs`) and what runs them (`running`)."""

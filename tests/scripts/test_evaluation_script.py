@@ -12,7 +12,7 @@ import soundfile
 from evaluation_sounds import sound, write_folder
 from script_runs import ROOT, run_script
 
-from soundctm.evaluation.run import main
+from soundctm.evaluation.folders.run import main
 
 SCRIPT = str(ROOT / "numerical_evaluation.py")
 needs_yamnet = pytest.mark.skipif(

@@ -47,7 +47,7 @@ def test_shell_scripts_parse_and_name_files_that_exist(script):
 
 def test_the_papers_command_is_made_of_options_that_exist():
     from soundctm.config import load_config
-    from soundctm.training.distill import DistillConfig
+    from soundctm.training.tasks.distill import DistillConfig
 
     text = (ROOT / "ctm_train.sh").read_text().split("# The paper's run")[1]
     options = dict(re.findall(r"--(\w+) (\S+)", text.split("ctm_train.sh distill")[1].replace("\\\n#", " ")))

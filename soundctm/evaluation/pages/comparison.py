@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from soundctm.evaluation.clips import list_clips
+from soundctm.evaluation.folders.clips import list_clips
+from soundctm.evaluation.folders.pairing import pair_by_name
 from soundctm.evaluation.pages import document
 from soundctm.evaluation.pages.pictures import spectrogram_sheet
 from soundctm.evaluation.pages.sounds import NamedSound, file_rate, read_sound
-from soundctm.evaluation.pairing import pair_by_name
 
 T = TypeVar("T")
 COLUMNS = ("reference", "generated")

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 
 from soundctm.evaluation.extractors import audioset, registry
+from soundctm.evaluation.folders.report import Report
 from soundctm.evaluation.pages import comparison, document
 from soundctm.evaluation.pages.class_shares import class_share_chart, class_shares
-from soundctm.evaluation.report import Report
 
 ROWS = 12  # of clips on the page
 COLUMNS = ("metric", "value", "95 % interval", "real clips", "generated / reference clips", "better", "extractor")

@@ -12,7 +12,7 @@ from soundctm.data.audio import load_clip
 from soundctm.data.clip_latents import clip_latents
 from soundctm.data.dataset import read_captioned_files
 from soundctm.errors import UserError
-from soundctm.training.batches import LatentBatches
+from soundctm.training.inputs.batches import LatentBatches
 
 SAMPLES = 10240
 

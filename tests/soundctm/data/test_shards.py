@@ -11,7 +11,7 @@ from soundctm.data.audio import load_clip
 from soundctm.data.dataset import read_captioned_files
 from soundctm.data.shards import ShardedClips, main
 from soundctm.errors import UserError
-from soundctm.training.batches import LatentBatches
+from soundctm.training.inputs.batches import LatentBatches
 
 SAMPLES = 10240
 

@@ -9,7 +9,7 @@ from soundctm.config import add_arguments, config_from_args
 from soundctm.distillation import DistillationConfig, add_dead_flags
 from soundctm.distillation.official_flags import DEAD_FLAGS
 from soundctm.errors import UserError
-from soundctm.training.distill import DistillConfig
+from soundctm.training.tasks.distill import DistillConfig
 
 
 def parse(*arguments: str) -> DistillationConfig:

@@ -8,8 +8,8 @@ import soundfile
 from html_pages import Parsed
 
 from soundctm.errors import UserError
+from soundctm.evaluation.folders.run import main
 from soundctm.evaluation.pages import comparison
-from soundctm.evaluation.run import main
 
 HOSTILE = "<script>alert(1)<script>.wav"
 

@@ -1,0 +1,1 @@
+"""Two folders of clips to a report: reading, pairing, features, scores."""

@@ -1,0 +1,1 @@
+"""What trainings learn from: sources, rows, batches, stored trajectories."""

@@ -1,0 +1,169 @@
+"""Batches of latents with their captions, as a pure function of step and row.
+
+Some rows may be mixtures of two others of the same global batch. Their sound is mixed from the files and encoded on the
+device, in `on_device`, because each mixture occurs once. So are all clips of a data set that is `live`; else clips come
+from latents on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import torch
+
+from soundctm.data.audio import normalise_peak
+from soundctm.data.latents import encode_moments
+from soundctm.data.mixing import join_captions, mix_pair
+from soundctm.errors import UserError
+from soundctm.text import TextConditioning
+from soundctm.training.inputs.rows import Order, generator, generators, normal
+
+T = TypeVar("T")
+CAPTION, POSTERIOR, PAIR, ANOTHER = 1, 3, 6, 7  # streams of random numbers
+ATTEMPTS = 100  # clips tried in the place of one that cannot be read
+
+
+class Latents(Protocol):
+    """A set of captioned clips as VAE moments (soundctm.data.latents, soundctm.data.clip_latents).
+
+    One with `live` true (soundctm.data.shards) has sounds, `heard(index)`, and its own `order(generator)` of an epoch.
+    """
+
+    scale_factor: float
+    shape: Sequence[int]  # of one clip's latents, [C, T/4, F]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, str]:
+        """Mean and log-variance float32 [C, T/4, F], caption. Raises UserError when the clip cannot be read."""
+        ...
+
+
+class Texts(Protocol):
+    """What encodes captions: a TextEncoder, or a CaptionStore in front of one."""
+
+    def encode(self, captions: Sequence[str]) -> TextConditioning:
+        """Hidden states of `captions`."""
+        ...
+
+
+@dataclass
+class LatentRows:
+    """Rows of a step on the CPU: clean latents [B, C, T/4, F] and captions, "" where the caption was dropped."""
+
+    latents: torch.Tensor
+    captions: list[str]
+    rows: range  # their numbers in the global batch
+    mixed: list[int] = field(default_factory=list)  # places in the batch whose latents are still to be encoded,
+    waveforms: torch.Tensor | None = None  # from these sounds [len(mixed), samples]
+    noise: torch.Tensor | None = None  # with this noise of the posterior
+    bad: list[str] = field(default_factory=list)  # why clips were replaced by others
+
+
+@dataclass
+class Batch:
+    """Clean latents [B, C, T/4, F], the text rows, the empty prompt's rows, and their numbers in the global batch."""
+
+    latents: torch.Tensor
+    text: TextConditioning
+    empty: TextConditioning
+    rows: range
+
+
+class LatentBatches:
+    """Shuffles all items anew every epoch and cuts the order into global batches of `total` rows."""
+
+    def __init__(
+        self,
+        data: Latents,
+        total: int,
+        text_dropout: float,
+        seed: int,
+        shuffle: bool = True,
+        mix_share: float = 0.0,
+    ) -> None:
+        """`text_dropout` is the share of captions replaced by the empty prompt, after mixing.
+
+        `mix_share` of the rows, spread evenly over the global batch, are mixtures of two rows that are none; `data`
+        then needs `heard(index) -> (waveform, caption)`. Raises UserError where there are not two such rows.
+        """
+        if mix_share and not 0 < mix_share < 1:
+            raise UserError(f"mix_share is {mix_share}; it is a share from 0 (none) to below 1")
+        self.data, self.total, self.text_dropout, self.seed = data, total, text_dropout, seed
+        self.shuffle, self.live = shuffle, getattr(data, "live", False)
+        self.mixed = {row for row in range(total) if int((row + 1) * mix_share) > int(row * mix_share)}
+        self.clips = [row for row in range(total) if row not in self.mixed]
+        if self.mixed and len(self.clips) < 2:
+            raise UserError(f"a global batch of {total} rows is too small for mixtures, which are made of two clips")
+        self._order = Order(len(data), seed, data.order if self.live else None)
+
+    def batch(self, step: int, rows: range) -> LatentRows:
+        """Sampled latents and captions; every row has its own random numbers."""
+        made = LatentRows(torch.empty(0), [], rows)
+        zero = torch.zeros(tuple(self.data.shape))
+        moments, captions, waveforms = [], [], []
+        for place, row in enumerate(rows):
+            if row in self.mixed or self.live:
+                mixed = row in self.mixed
+                waveform, caption = (self._mixture if mixed else self._single)(step, row, made.bad)
+                waveforms.append(waveform)
+                made.mixed.append(place)
+                moments.append((zero, zero))
+            else:
+                mean, logvar, caption = self._readable(self._item(step, row), self.data.__getitem__, made.bad)
+                moments.append((mean, logvar))
+            captions.append(caption)
+        mean, logvar = (torch.stack(column) for column in zip(*moments, strict=True))
+        noise = normal(self.data.shape, generators(self.seed, step, rows, POSTERIOR))
+        made.latents = sample(mean, logvar, noise, self.data.scale_factor)
+        made.captions = self._dropped(step, rows, captions)
+        if made.mixed:
+            made.waveforms, made.noise = torch.stack(waveforms), noise[made.mixed]
+        return made
+
+    def _mixture(self, step: int, row: int, bad: list[str]) -> tuple[torch.Tensor, str]:
+        """Two clips of the global batch mixed to equal loudness, peak 0.5, and their joint caption."""
+        pick = torch.randperm(len(self.clips), generator=generator(self.seed, step, row, PAIR))[:2].tolist()
+        items = [self._item(step, self.clips[place]) for place in pick]
+        (a, first), (b, second) = (self._readable(item, self.data.heard, bad) for item in items)
+        return normalise_peak(mix_pair(a, b)), join_captions(first, second)
+
+    def _single(self, step: int, row: int, bad: list[str]) -> tuple[torch.Tensor, str]:
+        return self._readable(self._item(step, row), self.data.heard, bad)
+
+    def _readable(self, item: int, read: Callable[[int], T], bad: list[str]) -> T:
+        """`read(item)`, or of another item, found from the number of this one, where that cannot be read."""
+        draws = generator(self.seed, item, stream=ANOTHER)
+        for _ in range(ATTEMPTS):
+            try:
+                return read(item)
+            except UserError as error:
+                bad.append(str(error))
+            item = int(torch.randint(len(self.data), (), generator=draws))
+        raise UserError(f"{ATTEMPTS} clips could not be read, the last: {bad[-1]}")
+
+    def _dropped(self, step: int, rows: range, captions: Sequence[str]) -> list[str]:
+        """The captions of `rows`, some replaced by the empty prompt."""
+        draws = [float(torch.rand((), generator=row)) for row in generators(self.seed, step, rows, CAPTION)]
+        return ["" if draw < self.text_dropout else text for draw, text in zip(draws, captions, strict=True)]
+
+    def _item(self, step: int, row: int) -> int:
+        place = step * self.total + row
+        return self._order[place] if self.shuffle else place % len(self.data)
+
+
+def sample(mean: torch.Tensor, logvar: torch.Tensor, noise: torch.Tensor, scale_factor: float) -> torch.Tensor:
+    """Latents scale_factor * (mean + std * noise) of a posterior, as `codec.encode` gives them."""
+    return scale_factor * (mean + torch.exp(0.5 * logvar) * noise)
+
+
+def on_device(rows: LatentRows, texts: Texts, codec: Any, device: torch.device | str) -> Batch:
+    """The batch on `device`: mixtures encoded by the VAE of `codec`, which is there too, captions by `texts`."""
+    latents = rows.latents.to(device, non_blocking=True)
+    if rows.mixed:
+        mean, logvar = encode_moments(codec, rows.waveforms.to(device))
+        latents[rows.mixed] = sample(mean, logvar, rows.noise.to(device), codec.scale_factor)
+    text, empty = texts.encode(rows.captions), texts.encode([""] * len(rows.captions))
+    return Batch(latents, text.to(device), empty.to(device), rows.rows)

@@ -1,0 +1,1 @@
+"""The trainings: what each learns, and from which losses."""

@@ -1,0 +1,57 @@
+"""Fitting the linear mel VAE (`audioldm.patches`): principal components of the patches of training windows."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from audioldm import AudioLDMCodec, LogMel, MelConfig
+from audioldm.patches import PatchVAE
+from soundctm.checkpoints import load_codec
+from soundctm.config import option, save_config
+from soundctm.training.tasks.codec.sounds import CodecSounds
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PatchConfig:
+    """Options of `ctm_train.py patches`."""
+
+    corpus: str = option("data/corpus", "folder with corpus.csv and its clips")
+    output_dir: str = option("exp/patches", "where the codec folder goes")
+    vocoder_from: str | None = option(None, "codec folder whose vocoder goes into the new one; none leaves it out")
+    patch_size: int = option(4, "mel frames and bands per latent")
+    latent_channels: int = option(8, "principal components kept")
+    whitening: float = option(0.5, "0 keeps the components' deviations, 1 makes them equal")
+    windows: int = option(512, "training windows that the patches are taken from")
+    refinements: int = option(4, "iterations of audioldm.refine after the vocoder")
+    sigma_data: float = option(0.25, "standard deviation of the scaled latents")
+    seconds: float = option(2.56, "clip length written as the codec's default")
+    seed: int = option(0, "seed of the windows")
+
+
+@torch.no_grad()
+def train(config: PatchConfig) -> Path:
+    """Fit, write `<output_dir>/codec` and return its path."""
+    output_dir = Path(config.output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    save_config(config, output_dir / "training_config.yaml")
+    to_mel = LogMel(MelConfig())
+    sounds = CodecSounds(config.corpus, "train", to_mel.config.sampling_rate)
+    samples = round(config.seconds * to_mel.config.sampling_rate)
+    rows = 8
+    mel = torch.cat([to_mel(sounds.batch(config.seed, i, rows, samples)) for i in range(config.windows // rows)])
+    vae = PatchVAE(config.patch_size, config.latent_channels).fit(mel, config.whitening)
+    latents = vae.encode(mel).latent_dist.mean
+    held_out = to_mel(CodecSounds(config.corpus, "test", to_mel.config.sampling_rate).excerpts(64, samples))
+    error = (vae.decode(vae.encode(held_out).latent_dist.mean).sample - held_out).abs().mean()
+    logger.info("held-out mel L1 %.4f; deviations of the latents %s", error, latents.std((0, 2, 3)).tolist())
+    vocoder = load_codec(config.vocoder_from).vocoder if config.vocoder_from else None
+    scale = config.sigma_data / (latents - latents.mean((0, 2, 3), keepdim=True)).square().mean().sqrt().item()
+    codec = AudioLDMCodec(vae, vocoder, to_mel, scale, config.seconds, config.refinements)
+    codec.save_pretrained(output_dir / "codec", torch.float16)
+    return output_dir / "codec"

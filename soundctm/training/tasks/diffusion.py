@@ -1,0 +1,131 @@
+"""What the trainings of teacher and student share: latents, text, validation on held-out clips, and what they sound
+like."""
+
+from __future__ import annotations
+
+import abc
+import logging
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from accelerate import Accelerator
+
+from soundctm.checkpoints import Components, load_codec
+from soundctm.data.latents import state_hash
+from soundctm.distributed import mean_over_processes
+from soundctm.networks import StudentUNet, TeacherUNet
+from soundctm.text import TextEncoder
+from soundctm.text.caption_store import CaptionStore
+from soundctm.training.inputs.batches import Batch, LatentBatches, LatentRows, on_device
+from soundctm.training.inputs.source import check_bad, open_latents
+from soundctm.training.running.samples import frechet_distance, write_samples
+from soundctm.training.tasks.task import Task
+
+logger = logging.getLogger(__name__)
+
+HELD_OUT_SEED = 1
+
+
+class DiffusionTask(Task):
+    """A training on latents with text. The configuration is a SourceConfig and a RunConfig."""
+
+    validation_batch: ClassVar[int] = 32  # held-out clips per call
+    validation_rows: ClassVar[int | None] = None  # and in all; None: every one
+
+    def __init__(self, config, accelerator: Accelerator) -> None:
+        super().__init__(config, accelerator)
+        self.shares = self.share_out(config.per_device_train_batch_size)
+        self.codec = load_codec(config.codec)
+        self.encoder = TextEncoder.from_pretrained(config.text_encoder_name)
+        encoder_hash = state_hash(self.encoder.model.state_dict())[:12]
+        self.encoder.to(self.device)
+        data, held_out = open_latents(config, self.codec, accelerator)
+        self.texts = CaptionStore(self.encoder, Path(config.cache_dir) / "captions", encoder_hash)
+        with accelerator.local_main_process_first():
+            self.texts.prepare(caption for part in (data, held_out) for caption in getattr(part, "captions", ()))
+        self.source = LatentBatches(
+            data, self.shares.total, config.uncond_prob, config.seed, mix_share=config.mix_share
+        )
+        if config.mix_share or self.source.live:
+            self.codec.vae.to(self.device)
+            self.codec.mel.to(self.device)
+        self.held_out = LatentBatches(held_out, 0, 0.0, HELD_OUT_SEED, shuffle=False) if held_out else None
+        self.bad_clips = set(getattr(data, "reasons", {}).values())
+        schedule = config.schedule
+        self.identity = {name: getattr(schedule, name) for name in ("sigma_min", "sigma_max", "rho", "sigma_data")} | {
+            "weights of the VAE": state_hash(self.codec.vae.state_dict())[:12],
+            "weights of the text encoder": encoder_hash,
+        }
+
+    def with_text(self, rows: LatentRows) -> Batch:
+        """A batch of `source` on the device, with its captions encoded.
+
+        Raises UserError when too many clips turned out to be unreadable.
+        """
+        if new := set(rows.bad) - self.bad_clips:
+            self.bad_clips |= new
+            check_bad(self.bad_clips, len(self.source.data), self.config.max_bad_clips)
+        with self.accelerator.autocast():
+            return on_device(rows, self.texts, self.codec, self.device)
+
+    def measured(self) -> dict[str, float]:
+        return {"bad_clips": len(self.bad_clips)} if self.bad_clips else {}
+
+    @abc.abstractmethod
+    def held_out_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Mean losses (0-dim) of held-out rows; all random numbers depend on the row and HELD_OUT_SEED alone."""
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Mean losses over all held-out items, shared out over the processes."""
+        if self.held_out is None:
+            return {}
+        count = min(len(self.held_out.data), self.validation_rows or sys.maxsize)
+        size, world = self.validation_batch, self.shares.processes
+        blocks = math.ceil(count / size)
+        sums: dict[str, torch.Tensor] = {}
+        for k in range(math.ceil(blocks / world)):
+            block = k * world + self.shares.rank
+            real = block < blocks  # every process makes as many calls, as sharded networks need
+            first = block * size if real else 0
+            rows = range(first, min(first + size, count))
+            with self.accelerator.autocast():
+                losses = self.held_out_losses(self.with_text(self.held_out.batch(0, rows)))
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + value.double() * len(rows) * real
+        means = mean_over_processes(torch.stack(list(sums.values()))) * (world / count)
+        return dict(zip(sums, means.tolist(), strict=True))
+
+    def prompts(self) -> list[str]:
+        """Captions of the clips that are made at validations: different ones, of held-out clips where there are any."""
+        data = (self.held_out or self.source).data
+        if getattr(data, "live", False):
+            return [data.heard(number)[1] for number in range(min(len(data), self.config.sample_clips))]
+        return list(dict.fromkeys(data.captions))[: self.config.sample_clips]
+
+    def components(self, **networks: StudentUNet | TeacherUNet) -> Components:
+        """The given networks with codec and text encoder, as a pipeline takes them."""
+        return Components(**networks, codec=self.codec, text_encoder=self.encoder, schedule=self.config.schedule)
+
+    def sampled(
+        self, folder: Path | None, steps: Sequence[int], **network: StudentUNet | TeacherUNet
+    ) -> dict[str, float]:
+        """Write clips of `network`, given by its name, and return their FAD by number of steps if it is asked for.
+
+        Without a vocoder in the codec there is nothing to hear.
+        """
+        if self.codec.vocoder is None:
+            logger.info("no samples: the codec has no vocoder yet")
+            return {}
+        ((name, unet),) = network.items()
+        made = write_samples(folder, self.components(**{name: unet}), name, steps, self.prompts())
+        if folder is None or self.config.fad_reference is None:
+            return {}
+        return {
+            f"fad_{count}step": frechet_distance(path, self.config.fad_reference, self.config.fad_extractor)
+            for count, path in made.items()
+        }

@@ -1,0 +1,141 @@
+"""Training of the teacher: an EDM denoiser with text dropout and an average of its weights.
+
+loss = mean (sigma^2 + sigma_data^2) / (sigma sigma_data)^2 |D(z_0 + sigma eps, sigma) - z_0|^2,
+ln sigma ~ N(sigma_mean, sigma_std^2)                                    (EDM, table 1 and section 5)
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from soundctm.checkpoints import load_network
+from soundctm.checkpoints.layout import read_json
+from soundctm.config import option
+from soundctm.denoisers import TeacherDenoiser
+from soundctm.ema import update_ema
+from soundctm.losses import l2
+from soundctm.networks import TeacherUNet
+from soundctm.schedule import SigmaSchedule, append_dims
+from soundctm.text import TextConditioning
+from soundctm.training.inputs.batches import Batch, LatentRows
+from soundctm.training.inputs.rows import generators, normal
+from soundctm.training.inputs.source import SourceConfig
+from soundctm.training.running import loop
+from soundctm.training.running.options import RunConfig, start_accelerator
+from soundctm.training.running.schedule import Schedule
+from soundctm.training.running.start import start_from
+from soundctm.training.tasks.diffusion import HELD_OUT_SEED, DiffusionTask
+from soundctm.training.tasks.task import Moment, Outcome
+
+SAMPLE_STEPS = (10,)  # levels of the teacher's sampler for the clips written at validations
+
+
+@dataclass(frozen=True)
+class TeacherConfig(SourceConfig, RunConfig):
+    """Options of `ctm_train.py teacher`."""
+
+    unet_model_config: str = option("configs/mini/unet.json", "UNet configuration in diffusers' form")
+    init: str | None = option(None, "folder of a teacher whose weights the training starts from; none: fresh ones")
+    output_dir: str = option("exp/teacher", "where checkpoints, log, samples and the finished teacher go")
+    sigma_min: float = option(0.002, "lowest noise level")
+    sigma_max: float = option(80.0, "highest noise level")
+    rho: float = option(7.0, "warp of the noise grid")
+    sigma_data: float = option(0.25, "standard deviation of the latents")
+    sigma_mean: float = option(-1.2, "mean of ln(sigma) in training")
+    sigma_std: float = option(1.2, "standard deviation of ln(sigma) in training")
+    uncond_prob: float = option(0.1, "share of captions dropped")
+    per_device_train_batch_size: int = option(32, "clips per micro-batch and process", aliases=("batch_size",))
+    max_train_steps: int = option(3000, "training steps; the learning rate ends at zero")
+    lr: float = option(5e-4, "peak learning rate of AdamW", aliases=("learning_rate",))
+    warmup_steps: int = option(100, "steps of linear warm-up")
+    weight_decay: float = option(0.01, "decoupled weight decay")
+    ema: float = option(0.999, "decay of the weight average, reached gradually")
+    grad_clip: float = option(1.0, "largest gradient norm")
+
+    @property
+    def schedule(self) -> SigmaSchedule:
+        """The noise levels."""
+        return SigmaSchedule(self.sigma_min, self.sigma_max, self.rho, self.sigma_data)
+
+
+class TeacherObjective(torch.nn.Module):
+    """The denoiser with its loss, so that the forward pass of a distributed step goes through one module."""
+
+    def __init__(self, denoiser: TeacherDenoiser) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+
+    def forward(
+        self, latents: torch.Tensor, sigma: torch.Tensor, noise: torch.Tensor, hidden: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Weighted squared error per sample [B] at levels sigma [B]."""
+        noisy = latents + append_dims(sigma, latents.ndim) * noise
+        estimate = self.denoiser(noisy, sigma, TextConditioning(hidden, mask))
+        return self.denoiser.schedule.weight("karras_weight", sigma) * l2(estimate, latents)
+
+
+class TeacherTask(DiffusionTask):
+    """The teacher, its average and its optimiser."""
+
+    name, metric = "teacher", "validation_loss"
+    config: TeacherConfig
+
+    def __init__(self, config: TeacherConfig) -> None:
+        # a wrong path shows before clips are encoded
+        shape = read_json(Path(config.unet_model_config))
+        init = load_network(config.init, "teacher") if config.init else None
+        super().__init__(config, start_accelerator(config))
+        torch.manual_seed(config.seed)
+        unet = TeacherUNet.from_config({**shape, "cross_attention_dim": self.encoder.dim})
+        if init is not None:
+            start_from(unet, init, config.init)
+        self.objective = TeacherObjective(TeacherDenoiser(unet, config.schedule)).to(self.device)
+        self.average = copy.deepcopy(self.objective).eval().requires_grad_(False)
+        self.model, self.peak_rate, self.grad_clip = self.objective, config.lr, config.grad_clip
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay
+        )
+        self.parts = {"model": self.model, "average": self.average, "optimizer": self.optimizer}
+        self.schedule = Schedule(config.max_train_steps, config.warmup_steps, config.max_minutes)
+
+    def outcome(self, batch: LatentRows, moment: Moment) -> Outcome:
+        self.model.train()
+        draws = generators(self.config.seed, moment.step, batch.rows)
+        return Outcome(edm_loss(self.model, self.with_text(batch), self.config, draws).mean())
+
+    def updated(self, moment: Moment) -> None:
+        update_ema(self.average, self.objective, min(self.config.ema, (1 + moment.step) / (10 + moment.step)))
+
+    def held_out_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        draws = generators(HELD_OUT_SEED, 0, batch.rows)
+        return {"validation_loss": edm_loss(self.average, batch, self.config, draws).mean()}
+
+    def write_samples(self, folder: Path | None) -> dict[str, float]:
+        return self.sampled(folder, SAMPLE_STEPS, teacher=self.average.denoiser.unet)
+
+    @property
+    def result(self) -> Path:
+        return Path(self.config.output_dir) / "teacher"
+
+    def export(self) -> None:
+        self.average.denoiser.unet.save_pretrained(self.result)
+
+
+def train(config: TeacherConfig) -> Path:
+    """Train, then write the averaged teacher to `<output_dir>/teacher` (diffusers' form) and return that path."""
+    return loop.train(TeacherTask(config))
+
+
+def edm_loss(
+    model: torch.nn.Module, batch: Batch, config: TeacherConfig, draws: Sequence[torch.Generator]
+) -> torch.Tensor:
+    """Loss per sample [B]; each row's level and noise come from its own generator (on the CPU)."""
+    sigma = (config.sigma_mean + config.sigma_std * normal((), draws)).exp()
+    noise = normal(batch.latents.shape[1:], draws)
+    device = batch.latents.device
+    return model(batch.latents, sigma.to(device), noise.to(device), batch.text.hidden, batch.text.mask)

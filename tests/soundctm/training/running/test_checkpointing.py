@@ -1,0 +1,138 @@
+"""Checkpoints are whole or absent, and a resumed run is the same run."""
+
+import os
+
+import pytest
+import torch
+
+from soundctm.errors import UserError
+from soundctm.training.running import checkpointing
+from soundctm.training.running.checkpointing import Checkpointer
+
+
+def state(value: float) -> dict:
+    return {"model": {"weight": torch.full((4,), value)}, "spent": value, "names": ["a", "b"]}
+
+
+def test_latest_is_what_was_saved_last(tmp_path):
+    checkpointer = Checkpointer(tmp_path)
+    assert checkpointer.latest() is None
+    checkpointer.save(5, state(1.0))
+    path = checkpointer.save(12, state(2.0))
+    assert path.name == "checkpoint-00000012"
+    step, found = checkpointer.latest()
+    assert step == 12 and found["spent"] == 2.0 and found["names"] == ["a", "b"]
+    assert torch.equal(found["model"]["weight"], torch.full((4,), 2.0))
+
+
+def test_only_the_newest_are_kept(tmp_path):
+    checkpointer = Checkpointer(tmp_path, keep_last=2)
+    for step in (8, 9, 10, 11):
+        checkpointer.save(step, state(step))
+    assert [p.name for p in checkpointer.paths()] == ["checkpoint-00000010", "checkpoint-00000011"]
+    assert sorted(os.listdir(tmp_path)) == ["checkpoint-00000010", "checkpoint-00000011"]
+    with pytest.raises(UserError, match="keep_last is 0"):
+        Checkpointer(tmp_path, keep_last=0)
+
+
+@pytest.mark.parametrize("moment", ["torch.save", "rename"])
+def test_a_run_killed_while_saving_leaves_the_last_whole_one(tmp_path, monkeypatch, moment):
+    class Killed(BaseException):
+        pass
+
+    def half_written(content, path):
+        path.write_bytes(b"half")
+        raise Killed
+
+    def killed(*args):
+        raise Killed
+
+    checkpointer = Checkpointer(tmp_path)
+    checkpointer.save(1, state(1.0))
+    with monkeypatch.context() as patch:
+        if moment == "torch.save":
+            patch.setattr(checkpointing.torch, "save", half_written)
+        else:
+            patch.setattr(checkpointing.os, "replace", killed)
+        with pytest.raises(Killed):
+            checkpointer.save(2, state(2.0))
+    assert checkpointer.latest()[0] == 1
+    checkpointer.save(3, state(3.0))
+    assert checkpointer.latest()[0] == 3
+    assert not list(tmp_path.glob(".*")), "the next save clears what the killed one left"
+
+
+@pytest.mark.parametrize("damage", ["shorter", "flipped", "no meta", "no state", "wrong meta"])
+def test_damaged_checkpoints_are_refused_and_passed_over(tmp_path, caplog, damage):
+    checkpointer = Checkpointer(tmp_path)
+    checkpointer.save(1, state(1.0))
+    path = checkpointer.save(2, state(2.0))
+    file = path / "state.pt"
+    content = bytearray(file.read_bytes())
+    if damage == "shorter":
+        file.write_bytes(content[:-10])
+    elif damage == "flipped":
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+    elif damage == "no state":
+        file.unlink()
+    elif damage == "no meta":
+        (path / "meta.json").unlink()
+    else:
+        (path / "meta.json").write_text("[]")
+    with pytest.raises(UserError, match="checkpoint-00000002 is not a whole checkpoint"):
+        checkpointer.load(path)
+    assert checkpointer.latest()[0] == 1
+    assert "checkpoint-00000002" in caplog.text
+
+
+def test_saving_the_same_step_again_replaces_it(tmp_path):
+    checkpointer = Checkpointer(tmp_path)
+    checkpointer.save(4, state(1.0))
+    checkpointer.save(4, state(9.0))
+    assert checkpointer.latest()[1]["spent"] == 9.0
+
+
+def test_what_resume_from_checkpoint_means(tmp_path):
+    checkpointer = Checkpointer(tmp_path)
+    assert checkpointer.resume("latest") is None and checkpointer.resume(None) is None
+    first = checkpointer.save(1, state(1.0))
+    checkpointer.save(2, state(2.0))
+    assert checkpointer.resume(None) is None
+    assert checkpointer.resume("latest")[0] == 2
+    assert checkpointer.resume(str(first))[0] == 1
+    with pytest.raises(UserError, match="nowhere"):
+        checkpointer.resume(str(tmp_path / "nowhere"))
+
+
+def run(steps: int, model, optimizer, start: int = 0) -> None:
+    for step in range(start, steps):
+        x = torch.randn(8, 4, generator=torch.Generator().manual_seed(step))
+        optimizer.zero_grad()
+        model(x).square().mean().backward()
+        optimizer.step()
+
+
+def fresh():
+    torch.manual_seed(3)
+    model = torch.nn.Linear(4, 4)
+    return model, torch.optim.RAdam(model.parameters(), lr=1e-2)
+
+
+def test_a_resumed_run_is_bitwise_the_uninterrupted_one(tmp_path):
+    whole, optimizer = fresh()
+    run(20, whole, optimizer)
+
+    model, optimizer = fresh()
+    run(11, model, optimizer)
+    Checkpointer(tmp_path).save(11, {"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+
+    torch.manual_seed(99)
+    resumed, optimizer = torch.nn.Linear(4, 4), None
+    optimizer = torch.optim.RAdam(resumed.parameters(), lr=1e-2)
+    step, found = Checkpointer(tmp_path).latest()
+    resumed.load_state_dict(found["model"])
+    optimizer.load_state_dict(found["optimizer"])
+    run(20, resumed, optimizer, start=step)
+    for ours, theirs in zip(resumed.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
