@@ -24,7 +24,7 @@ PARTS = {  # name: (module with `train(config)`, its configuration, what it is)
     "teacher": (f"{TASKS}.teacher", "TeacherConfig", "the EDM diffusion model that is distilled"),
     "vae": (f"{TASKS}.codec.vae", "VAETrainingConfig", "the mel VAE"),
     "patches": (
-        "codec.patches",
+        f"{TASKS}.codec.patches",
         "PatchConfig",
         "the linear mel VAE of the small model, in a minute",
     ),
