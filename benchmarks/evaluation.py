@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from soundctm.data.audio import decode_audio, resample
+from soundctm.data.audio import decode_audio
+from soundctm.data.resampling import resample
 from soundctm.evaluation.extractors.base import Features
 from soundctm.evaluation.extractors.registry import load_extractor
 from soundctm.evaluation.folders.evaluate import evaluate

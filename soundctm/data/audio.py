@@ -7,7 +7,6 @@ Silence and constants become zeros where the official reader divides by zero.
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 from pathlib import Path
@@ -15,9 +14,9 @@ from typing import BinaryIO
 
 import soundfile
 import torch
-import torchaudio
 from torch import Tensor
 
+from soundctm.data.resampling import resample
 from soundctm.errors import UserError
 
 SAMPLING_RATE = 16_000  # Hz
@@ -25,6 +24,7 @@ PEAK = 0.5
 # Below this share of the original peak, what is left after removing the mean is float32 rounding, not sound.
 ROUNDING = 1e-6
 STREAMED = 0xFFFF_0000  # bytes; a wav of unknown length says at least as many
+LOWEST_RATE, HIGHEST_RATE = 100, 10_000_000  # Hz that a sound file may say
 
 
 def read_audio(path: str | os.PathLike, sampling_rate: int | None = None) -> Tensor:
@@ -76,24 +76,6 @@ def normalise_peak(waveform: Tensor, peak: float = PEAK) -> Tensor:
     return waveform / largest * peak
 
 
-def resample(waveform: Tensor, rate: int, new_rate: int) -> Tensor:
-    """Resample [..., n] from `rate` to `new_rate` Hz with the official kernel."""
-    if rate == new_rate:
-        return waveform
-    return _resampler(rate, new_rate)(waveform)
-
-
-@functools.lru_cache(maxsize=32)
-def _resampler(rate: int, new_rate: int) -> torchaudio.transforms.Resample:
-    return torchaudio.transforms.Resample(
-        rate,
-        new_rate,
-        resampling_method="sinc_interp_kaiser",
-        rolloff=0.95,
-        dtype=torch.float32,  # the precision in which torchaudio.functional.resample builds its kernel
-    )
-
-
 def decode_audio(file: str | os.PathLike | BinaryIO, name: str, *, whole: bool = False) -> tuple[Tensor, int]:
     """Samples float32 [channels, n] and rate in Hz of a wav, flac, ogg or mp3 file, `name` being its name in messages.
 
@@ -112,6 +94,8 @@ def decode_audio(file: str | os.PathLike | BinaryIO, name: str, *, whole: bool =
         raise UserError(f"{name} is truncated: it ends before its header says")
     if len(samples) == 0:
         raise UserError(f"{name} holds no samples")
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise UserError(f"{name} says {rate} Hz; rates from {LOWEST_RATE} to {HIGHEST_RATE} Hz are read")
     waveform = torch.from_numpy(samples.T.copy())
     if not torch.isfinite(waveform).all():
         raise UserError(f"{name} holds NaN or infinite samples")

@@ -26,9 +26,10 @@ import torch
 from tqdm import tqdm
 
 from soundctm.command import exit_code
-from soundctm.data.audio import SAMPLING_RATE, resample
+from soundctm.data.audio import SAMPLING_RATE
 from soundctm.data.corpus import DATA_FOLDER
 from soundctm.data.packages import fetch_package, find_package, package_files, same_file
+from soundctm.data.resampling import resample
 from soundctm.errors import UserError
 
 logger = logging.getLogger(__name__)

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from soundctm.data import placing
-from soundctm.data.audio import SAMPLING_RATE, fit_clip, resample
+from soundctm.data.audio import SAMPLING_RATE, fit_clip
 from soundctm.data.captions import LabelSpec, draw_caption, join_phrases, load_caption_table, wrap_caption
 from soundctm.data.corpus import ClipStore, CorpusRow, by_label, present_rows
 from soundctm.data.mixing import mix_pair
+from soundctm.data.resampling import resample
 
 NUM_SAMPLES = 40_960  # 2.56 s at 16 kHz
 PAIR_SEPARATOR = "|"  # between the two labels of a pair

@@ -2,7 +2,8 @@
 
 An index lists them, `{"shardlist": [{"url": "sounds-000000.tar", "nsamples": 1000}, ...]}`; urls are relative to the
 index, or whatever the package webdataset opens (https://, gs://, hf://, pipe:). Inside a shard, files of one name
-belong together: `0001.flac` (or wav, ogg, mp3) and `0001.txt` with the caption.
+belong together: `0001.flac` (or wav, ogg, mp3) and `0001.txt` with the caption. Folders are part of the name, up to the
+first dot of the file's own; what macOS adds (`._0001.flac`, `__MACOSX`) and other hidden files are none of the clips.
 
     python -m soundctm.data.shards --train_file train.csv --audio_dir AUDIO --output_dir shards    # packs a CSV
 
@@ -84,7 +85,12 @@ class ShardedClips:
         name = f"clip {place} of {self.urls[shard]}"
         if kind is None or "txt" not in files:
             raise UserError(f"{name} needs a sound ({', '.join(SOUNDS)}) and a caption (txt); it has {sorted(files)}")
-        caption = self._content(shard, files["txt"]).decode("utf-8", "replace").strip()
+        try:
+            caption = " ".join(self._content(shard, files["txt"]).decode("utf-8-sig").split())
+        except UnicodeDecodeError as error:
+            raise UserError(f"the caption of {name} is not UTF-8 text") from error
+        if not caption:
+            raise UserError(f"the caption of {name} is empty")
         samples, rate = decode_audio(io.BytesIO(self._content(shard, files[kind])), name)
         return clip_of(samples, rate, self.num_samples), caption
 
@@ -96,9 +102,9 @@ class ShardedClips:
             try:
                 with tarfile.open(self._paths[shard]) as tar:
                     for member in tar:
-                        if member.isfile():
-                            stem, _, kind = member.name.partition(".")
-                            clips.setdefault(stem, {})[kind.lower()] = (member.offset_data, member.size)
+                        named = clip_and_kind(member.name) if member.isfile() else None
+                        if named is not None:
+                            clips.setdefault(named[0], {})[named[1]] = (member.offset_data, member.size)
             except (OSError, tarfile.TarError) as error:
                 raise UserError(f"the shard {self.urls[shard]} cannot be read: {error}") from error
             self._members[shard] = list(clips.values())
@@ -123,6 +129,15 @@ class ShardedClips:
             return cache.get_file(url)
         except (OSError, ValueError) as error:
             raise UserError(f"the shard {url} cannot be fetched: {error}") from error
+
+
+def clip_and_kind(member: str) -> tuple[str, str] | None:
+    """A file of a shard as (clip, kind): "./v1.2/0001.FLAC" is ("v1.2/0001", "flac"); None for what is no clip's."""
+    *folders, name = [part for part in member.split("/") if part not in ("", ".")]
+    stem, _, kind = name.partition(".")
+    if not stem or "__MACOSX" in folders:
+        return None
+    return "/".join([*folders, stem]), kind.lower()
 
 
 def read_index(path: Path) -> tuple[list[str], list[int]]:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torchaudio.functional as F
 from tqdm import tqdm
 
+from soundctm.data.resampling import resample
 from soundctm.errors import UserError
 from soundctm.inference.manifest import Entry, Manifest
 from soundctm.inference.options import InferenceOptions
@@ -73,7 +73,7 @@ def finish(
         audio = audio[: round(target_length * rate)]
     if wanted_rate is None or int(wanted_rate) == rate:
         return audio, rate
-    return F.resample(torch.from_numpy(np.ascontiguousarray(audio)), rate, int(wanted_rate)).numpy(), int(wanted_rate)
+    return resample(torch.from_numpy(np.ascontiguousarray(audio)), rate, int(wanted_rate)).numpy(), int(wanted_rate)
 
 
 def draw_missing(folder: Path, entries: Sequence[Entry]) -> None:

@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from soundctm.data import audio
+from soundctm.data import audio, resampling
 from soundctm.errors import UserError
 from soundctm.evaluation.extractors.base import Features
 from soundctm.evaluation.folders import clips
@@ -111,7 +111,8 @@ def user_cache() -> Path:
 def code_version() -> str:
     """sha256 of the source of everything of ours between a sound file and its features."""
     here = Path(__file__).parents[1]
-    sources = sorted((here / "extractors").rglob("*.py")) + [Path(clips.__file__), Path(audio.__file__), Path(__file__)]
+    readers = [Path(module.__file__) for module in (clips, audio, resampling)]
+    sources = sorted((here / "extractors").rglob("*.py")) + readers + [Path(__file__)]
     digest = hashlib.sha256()
     for path in sources:
         digest.update(path.read_bytes())

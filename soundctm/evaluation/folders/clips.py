@@ -1,7 +1,7 @@
 """The sound files of a folder: which they are, and their contents, read by several threads.
 
 A clip is the first channel of its file (as the official KL and inception score read it), resampled once per rate that
-is asked for with the kernel of `soundctm.data.audio`. Level, offset and length stay as they are: an extractor that
+is asked for with the kernel of `soundctm.data.resampling`. Level, offset and length stay as they are: an extractor that
 wants something else does it itself. soundfile and torch let go of Python's lock, so threads are enough.
 """
 
@@ -19,14 +19,15 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from soundctm.data.audio import decode_audio, resample
+from soundctm.data.audio import decode_audio
+from soundctm.data.resampling import resample
 from soundctm.errors import UserError
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
-RESAMPLER = "torchaudio sinc_interp_kaiser, rolloff 0.95"
+RESAMPLER = "sinc_interp_kaiser (as torchaudio), rolloff 0.95"
 CHANNEL = "first"
 AHEAD = 4  # files per thread that are read before they are needed
 SILENCE = 1e-4  # largest |sample| of a clip that counts as silent, -80 dBFS

@@ -11,7 +11,8 @@ import numpy as np
 import soundfile
 import torch
 
-from soundctm.data.audio import read_audio, resample
+from soundctm.data.audio import read_audio
+from soundctm.data.resampling import resample
 from soundctm.errors import UserError
 
 MAX_SECONDS = 10.24  # of a clip on a page

@@ -11,7 +11,8 @@ import soundfile
 import torch
 from helpers import golden, golden_meta
 
-from soundctm.data.audio import fit_clip, load_clip, normalise_peak, read_audio, resample
+from soundctm.data.audio import fit_clip, load_clip, normalise_peak, read_audio
+from soundctm.data.resampling import resample
 from soundctm.errors import UserError
 
 CASES = golden_meta("h_wav_mel")["cases"]

@@ -1,7 +1,9 @@
 """Shards hold what was packed, in an order that a resumed training repeats."""
 
+import io
 import json
 import os
+import tarfile
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from clips_fixture import GOOD, write_good_clips
 
 from soundctm.data.audio import load_clip
 from soundctm.data.dataset import read_captioned_files
-from soundctm.data.shards import ShardedClips, main
+from soundctm.data.shards import ShardedClips, clip_and_kind, main
 from soundctm.errors import UserError
 from soundctm.training.inputs.batches import LatentBatches
 
@@ -81,3 +83,45 @@ def test_what_is_wrong_is_named(packed, tmp_path):
     index.write_text("[]")
     with pytest.raises(UserError, match="index.json is no index"):
         opened(index, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("member", "clip"),
+    [
+        ("0001.flac", ("0001", "flac")),
+        ("./0001.WAV", ("0001", "wav")),
+        ("./v1.2/set.b/0001.txt", ("v1.2/set.b/0001", "txt")),
+        ("birds/0001.flac", ("birds/0001", "flac")),
+        ("./._0001.flac", None),
+        ("birds/._0001.txt", None),
+        ("__MACOSX/0001.flac", None),
+        (".DS_Store", None),
+    ],
+)
+def test_names_inside_a_shard(member, clip):
+    assert clip_and_kind(member) == clip
+
+
+def test_shards_that_tar_made_are_read(packed, tmp_path):
+    """As `tar -cf x.tar .` writes them: ./ before names, folders as members, dots in folders, macOS' companions."""
+    table, index = packed
+    files = read_captioned_files(table, table.parent / "audio")[:2]
+    folder = tmp_path / "v1.2"
+    folder.mkdir()
+    with tarfile.open(index.parent / "sounds-000000.tar", "w") as tar:
+        tar.add(folder, "./v1.2")
+        for row, file in enumerate(files):
+            for name, content in (
+                (f"./v1.2/._{row}.wav", b"AppleDouble"),
+                (f"./v1.2/{row}.wav", file.path.read_bytes()),
+                (f"./v1.2/._{row}.txt", b"AppleDouble"),
+                (f"./v1.2/{row}.txt", f"\ufeff{file.caption}\r\n".encode()),
+            ):
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    index.write_text(json.dumps({"shardlist": [{"url": "sounds-000000.tar", "nsamples": 2}]}))
+    data = opened(index, tmp_path)
+    for row, file in enumerate(files):
+        waveform, caption = data.heard(row)
+        assert caption == file.caption and torch.equal(waveform, load_clip(file.path, SAMPLES))

@@ -1,0 +1,87 @@
+"""One way to change a sampling rate, for every rate: the official kernel, a sinc under a Kaiser window.
+
+    y[k] = sum_i x[i] h(i - k rate / new_rate),   h(d) = c sinc(c d) w(c d),   c = ROLLOFF min(1, new_rate / rate)
+
+with w the Kaiser window of WIDTH zero crossings on each side. torchaudio computes it as a convolution with one kernel
+per phase. There are new_rate / gcd phases of rate / gcd samples, so its work and memory explode for rates that share no
+factor (1 s at 22,254 Hz: half a minute and 2 GiB). Such rates get h computed at every place instead: the same numbers
+but for float32 rounding, in time proportional to the length of the sound.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import torch
+import torchaudio
+from torch import Tensor
+
+ROLLOFF = 0.95
+WIDTH = 6  # zero crossings
+BETA = 14.769656459379492  # of the Kaiser window: torchaudio's default
+MOST_KERNEL = 1 << 20  # numbers in torchaudio's kernel: 11,025 -> 16,000 Hz has 300,000
+AT_ONCE = 1 << 20  # numbers of the kernel that are computed together otherwise
+
+
+def resample(waveform: Tensor, rate: int, new_rate: int) -> Tensor:
+    """`waveform` float32 [..., n] from `rate` to `new_rate` Hz: [..., ceil(n new_rate / rate)].
+
+    Raises ValueError for rates below 1 Hz.
+    """
+    if rate < 1 or new_rate < 1:
+        raise ValueError(f"a sound at {rate} Hz cannot be resampled to {new_rate} Hz; rates are at least 1 Hz")
+    if rate == new_rate:
+        return waveform
+    if _kernel_size(rate, new_rate) <= MOST_KERNEL:
+        return _resampler(rate, new_rate)(waveform)
+    return resample_by_place(waveform, rate, new_rate)
+
+
+def resample_by_place(waveform: Tensor, rate: int, new_rate: int) -> Tensor:
+    """`resample` with the kernel computed at every place, for any two rates."""
+    share = math.gcd(rate, new_rate)
+    rate, new_rate = rate // share, new_rate // share
+    n = waveform.shape[-1]
+    rows = waveform.reshape(math.prod(waveform.shape[:-1]), n).double()
+    cutoff = ROLLOFF * min(1.0, new_rate / rate)
+    reach = min(math.ceil(WIDTH / cutoff), n)  # input samples on each side; beyond it there is nothing to weight
+    padded = torch.nn.functional.pad(rows, (reach, reach + 1))
+    taps = torch.arange(-reach, reach + 1, device=waveform.device)
+    length = -(-n * new_rate // rate)
+    parts = []
+    for start in range(0, length, step := max(1, AT_ONCE // len(taps))):
+        places = torch.arange(start, min(start + step, length), device=waveform.device) * rate
+        nearest = places.div(new_rate, rounding_mode="floor")
+        within = (places - nearest * new_rate).double() / new_rate
+        kernel = _kernel((taps - within[:, None]) * cutoff) * cutoff
+        heard = padded[:, nearest[:, None] + (taps + reach)]  # [rows, places, taps]
+        parts.append((heard * kernel).sum(-1))
+    made = torch.cat(parts, dim=-1) if parts else rows[:, :0]
+    return made.to(waveform.dtype).reshape(*waveform.shape[:-1], length)
+
+
+def _kernel(t: Tensor) -> Tensor:
+    """sinc(t) under the window, zero from WIDTH on; float64."""
+    inside = (1 - (t / WIDTH).square()).clamp_min(0)
+    window = torch.special.i0(BETA * inside.sqrt()) / torch.special.i0(torch.tensor(BETA, dtype=torch.float64))
+    return torch.where(t.abs() < WIDTH, torch.sinc(t) * window.to(t.device), 0.0)
+
+
+def _kernel_size(rate: int, new_rate: int) -> int:
+    """Numbers in torchaudio's kernel: phases times their length."""
+    share = math.gcd(rate, new_rate)
+    rate, new_rate = rate // share, new_rate // share
+    return new_rate * (rate + 2 * math.ceil(WIDTH * rate / (ROLLOFF * min(rate, new_rate))))
+
+
+@functools.lru_cache(maxsize=32)
+def _resampler(rate: int, new_rate: int) -> torchaudio.transforms.Resample:
+    return torchaudio.transforms.Resample(
+        rate,
+        new_rate,
+        resampling_method="sinc_interp_kaiser",
+        lowpass_filter_width=WIDTH,
+        rolloff=ROLLOFF,
+        dtype=torch.float32,  # the precision in which torchaudio.functional.resample builds its kernel
+    )
