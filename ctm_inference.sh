@@ -19,14 +19,14 @@ if (($#)); then
     exec "$PYTHON" "$root/ctm_inference.py" "$@"
 fi
 
-# Four steps: the small student's best (ckpt/mini/README.md). Clips that were made already are kept. Nothing is fetched
-# from a model hub: the small model and its text encoder are on disk.
+# Steps, sampler and guidance are the checkpoint's own (its model_index.json). Clips that were made already are kept.
+# Nothing is fetched from a model hub: the small model and its text encoder are on disk.
 export HF_HUB_OFFLINE=1
 exec "$PYTHON" "$root/ctm_inference.py" \
     --checkpoint "$CHECKPOINT" \
     --test_file "$CAPTIONS" \
     --output_dir "$OUTPUT_DIR" \
-    --num_steps 4 --omega 3.5 --nu 1.0 --batch_size 6 --save_spectrograms --overwrite
+    --batch_size 6 --save_spectrograms --overwrite
 
 # The official checkpoints (https://huggingface.co/Sony/soundctm) run with the official flags, here with the paper's values:
 #   bash ctm_inference.sh \

@@ -13,7 +13,7 @@ CORPUS=${CORPUS:-$root/data/corpus}       # real sounds
 CAPTIONS=$root/data/test_captions.csv     # file_name,caption,label,clip: 100 items of the test split
 CHECKPOINT=${CHECKPOINT:-$root/ckpt/mini} # what is evaluated
 OUTPUT_DIR=${OUTPUT_DIR:-$root/outputs}   # its clips in test_clips, the real ones in reference
-NUM_STEPS=${NUM_STEPS:-1}                 # network calls per clip
+NUM_STEPS=${NUM_STEPS:-}                  # network calls per clip; the checkpoint's own if empty
 
 source "$root/scripts/setup_env.sh"
 setup_env requirements-eval.txt || exit
@@ -25,7 +25,7 @@ fi
 export HF_HUB_OFFLINE=1 # all of the small model is on disk
 generated=$OUTPUT_DIR/test_clips
 "$PYTHON" "$root/ctm_inference.py" --checkpoint "$CHECKPOINT" --test_file "$CAPTIONS" --output_dir "$generated" \
-    --num_steps "$NUM_STEPS" --batch_size 10 --overwrite
+    ${NUM_STEPS:+--num_steps "$NUM_STEPS"} --batch_size 10 --overwrite
 
 if [[ ! -f $CORPUS/corpus.csv ]]; then
     echo "no corpus of real sounds at $CORPUS, so no FAD and no KL; get it with: bash ctm_train.sh corpus" >&2

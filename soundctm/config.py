@@ -22,9 +22,32 @@ from soundctm.errors import UserError
 T = TypeVar("T")
 
 
-def option(default: Any, help: str, *, aliases: Sequence[str] = (), choices: Sequence[Any] | None = None) -> Any:
-    """A dataclass field with its help text, older flag spellings (without dashes) and allowed values."""
-    metadata = {"help": help, "aliases": tuple(aliases), "choices": tuple(choices) if choices else None}
+def option(
+    default: Any,
+    help: str,
+    *,
+    aliases: Sequence[str] = (),
+    choices: Sequence[Any] | None = None,
+    spellings: Mapping[Any, Any] | None = None,
+    words: Sequence[str] = (),
+    value: str | None = None,
+    unset: str = "none",
+) -> Any:
+    """A dataclass field.
+
+    aliases: older flag spellings, without dashes. choices: the allowed values; spellings: older ones of them, which are
+    accepted, but not offered. words: texts that are taken as they are beside the field's type. value: what the help
+    calls the value; the type says if not given. unset: what the help gives as default for None.
+    """
+    metadata = {
+        "help": help,
+        "aliases": tuple(aliases),
+        "choices": tuple(choices) if choices else None,
+        "spellings": dict(spellings or {}),
+        "words": tuple(words),
+        "value": value,
+        "unset": unset,
+    }
     if isinstance(default, list | dict):
         raise TypeError("use a tuple: configuration is immutable")
     return dataclasses.field(default=default, metadata=metadata)
@@ -63,12 +86,17 @@ def add_arguments(parser: argparse.ArgumentParser, cls: type) -> None:
         kind, _ = _unwrap_optional(kinds[field.name])
         names = [field.name, *field.metadata.get("aliases", ())]
         flags = list(dict.fromkeys(f"--{name}" for name in names))
-        text = field.metadata.get("help", "") + f" (default: {field.default})"
+        text = f"{field.metadata.get('help', '')} (default: {_shown_default(field)})"
         extra: dict[str, Any] = {"nargs": "?", "const": "true"} if kind is bool else {}
         if typing.get_origin(kind) is tuple:
             extra = {"nargs": "+", "action": _Joined}
         parser.add_argument(
-            *flags, dest=field.name, default=argparse.SUPPRESS, metavar="V", help=text.replace("%", "%%"), **extra
+            *flags,
+            dest=field.name,
+            default=argparse.SUPPRESS,
+            metavar=_metavar(field, kind),
+            help=text.replace("%", "%%"),
+            **extra,
         )
 
 
@@ -93,6 +121,25 @@ def save_config(config: Any, path: str | os.PathLike) -> None:
     os.replace(temporary, path)
 
 
+def _shown_default(field: dataclasses.Field) -> str:
+    if field.default is None:
+        return field.metadata.get("unset", "none")
+    if isinstance(field.default, tuple):
+        return " ".join(map(str, field.default)) or field.metadata.get("unset", "none")
+    return str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
+
+
+def _metavar(field: dataclasses.Field, kind: Any) -> str:
+    """What the help calls a value: the choices, the field's own word, or its type."""
+    if field.metadata.get("choices"):
+        return "{" + ",".join(map(str, field.metadata["choices"])) + "}"
+    if field.metadata.get("value"):
+        return field.metadata["value"]
+    if typing.get_origin(kind) is tuple:
+        kind = (typing.get_args(kind) or (str,))[0]
+    return {int: "N", float: "X", bool: "true|false"}.get(kind, "TEXT")
+
+
 def _unwrap_optional(kind: Any) -> tuple[Any, bool]:
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         members = [k for k in typing.get_args(kind) if k is not type(None)]
@@ -102,6 +149,8 @@ def _unwrap_optional(kind: Any) -> tuple[Any, bool]:
 
 def _coerce(value: Any, kind: Any, name: str, field: dataclasses.Field) -> Any:
     kind, optional = _unwrap_optional(kind)
+    if isinstance(value, str) and value.lower() in field.metadata.get("words", ()):
+        return value.lower()
     if value is None or (optional and value in ("", "none", "None", "null")):
         if optional:
             return None
@@ -111,6 +160,7 @@ def _coerce(value: Any, kind: Any, name: str, field: dataclasses.Field) -> Any:
         items = value.replace(",", " ").split() if isinstance(value, str) else list(value)
         return tuple(_coerce(item, member, name, field) for item in items)
     result = _scalar(value, kind, name)
+    result = field.metadata.get("spellings", {}).get(result, result)
     choices = field.metadata.get("choices")
     if choices and result not in choices:
         raise UserError(f"{name} is {result!r}; it must be one of {', '.join(map(str, choices))}")

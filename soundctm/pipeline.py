@@ -1,13 +1,14 @@
 """Captions in, sounds out.
 
 pipe = SoundCTMPipeline.from_pretrained("ckpt/mini")
-out = pipe("a dog barking in the rain", num_inference_steps=1, omega=3.5, seed=7)
+out = pipe("a dog barking in the rain", seed=7)
 soundfile.write("dog.wav", out.audios[0], out.sampling_rate)
 """
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 
 from soundctm.checkpoints import Components, load_checkpoint, save_checkpoint
+from soundctm.defaults import SEED, Omega, SamplingWarning, Settings, settle
 from soundctm.denoisers import StudentDenoiser, TeacherDenoiser, guided, guided_jump
 from soundctm.devices import default_device
 from soundctm.errors import UserError
@@ -35,14 +37,14 @@ class SoundCTMOutput:
 
 
 class SoundCTMPipeline:
-    """A denoiser (student or teacher), a codec and a text encoder."""
+    """A denoiser (student or teacher), a codec and a text encoder; `defaults` are those of the checkpoint."""
 
     def __init__(self, parts: Components, weights: str = "ema", device: torch.device | str | None = None) -> None:
         """Use the network called `weights` ("ema", "student", "teacher") of `parts`, on `device` (default: a GPU)."""
         if parts.codec is None or parts.text_encoder is None:
             raise UserError("a pipeline needs a codec and a text encoder; this checkpoint lacks one of them")
         self.device = torch.device(device or default_device())
-        self.parts, self.weights = parts, weights
+        self.parts, self.weights, self.defaults = parts, weights, parts.sampling
         unet = parts.network(weights)
         kind = TeacherDenoiser if weights == "teacher" else StudentDenoiser
         self.denoiser = kind(unet, parts.schedule).to(self.device).eval().requires_grad_(False)
@@ -68,40 +70,46 @@ class SoundCTMPipeline:
     def __call__(
         self,
         prompts: str | Sequence[str],
-        num_inference_steps: int = 1,
+        num_inference_steps: int | None = None,
         *,
-        sampler: str = "deterministic",
-        omega: float | None = 3.5,
-        nu: float = 1.0,
-        gamma: float = 0.5,
+        sampler: str | None = None,
+        omega: Omega = None,
+        nu: float | None = None,
+        gamma: float | None = None,
         seconds: float | None = None,
-        seed: int | Sequence[int] = 0,
+        seed: int | Sequence[int] = SEED,
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
         batch_size: int | None = None,
         callback_on_step_end: OnStep | None = None,
     ) -> SoundCTMOutput:
-        """One clip per prompt.
+        """One clip per prompt. What is None is taken from the checkpoint (`defaults`).
 
         num_inference_steps: network calls of the student; levels of the teacher's grid (2n - 1 guided calls).
-        omega: guidance of the trajectory, an input of the student; None leaves it out. The teacher's guidance scale.
+        omega: guidance of the trajectory, an input of the student; "none" leaves it out. The teacher's guidance scale.
         nu: the student's second guidance, 1 is none and halves the work. gamma: noise of `gamma_multistep`, 0 to 1.
-        seconds: length (default: the codec's). seed: one number, from which each clip gets its own by its prompt and
-        occurrence, or one per clip. generator: one per clip, instead of seed. batch_size: clips per network call
-        (default: all). callback_on_step_end(k, z) sees every state. A clip is the same whatever batch it is in.
-        Raises UserError for values outside their ranges.
+        seconds: length. seed: one number, from which each clip gets its own by its prompt and occurrence, or one per
+        clip. generator: one per clip, instead of seed. batch_size: clips per network call (default: all).
+        callback_on_step_end(k, z) sees the state after every step, batch by batch. A clip is the same whatever batch
+        it is in. Raises UserError for values outside their ranges; warns (SamplingWarning) of those without effect and
+        of an omega that the student was not trained on.
         """
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
-        _check(prompts, num_inference_steps, sampler, gamma, batch_size, self.weights)
+        if not prompts:
+            raise UserError("there are no prompts; give at least one caption")
+        if batch_size is not None and batch_size < 1:
+            raise UserError(f"the batch size is {batch_size}; it must be at least 1")
+        settings, remarks = settle(
+            self.defaults, self.weights, steps=num_inference_steps, sampler=sampler, omega=omega, nu=nu, gamma=gamma
+        )
+        for remark in remarks:
+            warnings.warn(remark, SamplingWarning, stacklevel=3)  # the caller's line, beyond torch's decorator
         generators = _generators(prompts, seed, generator)
-        shape = self.codec.latent_shape(seconds)
+        shape = self.codec.latent_shape(self.defaults.seconds if seconds is None else seconds)
         size = batch_size or len(prompts)
         latents, audios = [], []
         for start in range(0, len(prompts), size):
             rows = slice(start, start + size)
-            z = self._latents(
-                prompts[rows], generators[rows], shape, num_inference_steps, sampler, omega, nu, gamma,
-                callback_on_step_end,
-            )  # fmt: skip
+            z = self._latents(prompts[rows], generators[rows], shape, settings, callback_on_step_end)
             latents.append(z)
             audios.append(self.codec.decode(z).cpu().numpy())
         return SoundCTMOutput(np.concatenate(audios), self.codec.sampling_rate, torch.cat(latents))
@@ -111,11 +119,7 @@ class SoundCTMPipeline:
         prompts: Sequence[str],
         generators: Sequence[torch.Generator],
         shape: tuple[int, ...],
-        steps: int,
-        sampler: str,
-        omega: float | None,
-        nu: float,
-        gamma: float,
+        settings: Settings,
         on_step: OnStep | None,
     ) -> torch.Tensor:
         """Clean latents [B, *shape] of one batch."""
@@ -123,17 +127,19 @@ class SoundCTMPipeline:
         like = torch.empty(0, device=self.device)
         z = schedule.sigma_max * clip_noise(shape, generators, like)
         text = self.text_encoder.encode(prompts)
-        needs_empty = self.weights == "teacher" or nu != 1.0
-        empty = self.text_encoder.encode([""] * count) if needs_empty else None
-        if self.weights == "teacher":
-            scale = torch.tensor(1.0 if omega is None else omega, device=self.device)
-            return sample_teacher(guided(self.denoiser, text, empty, scale), z, schedule, steps)
-        omegas = None if omega is None else torch.full((count,), float(omega), device=self.device)
-        jump = guided_jump(self.denoiser, text, empty, omegas, nu)
+        teacher = self.weights == "teacher"
+        empty = self.text_encoder.encode([""] * count) if teacher or settings.nu != 1.0 else None
+        if teacher:
+            scale = torch.tensor(settings.omega, device=self.device)
+            return sample_teacher(guided(self.denoiser, text, empty, scale), z, schedule, settings.steps, on_step)
+        omegas = None if settings.omega is None else torch.full((count,), float(settings.omega), device=self.device)
+        jump = guided_jump(self.denoiser, text, empty, omegas, settings.nu)
         if on_step is not None:
             jump = _reporting(jump, on_step)
-        sigmas = schedule.grid(steps + 1).to(self.device)
-        return SAMPLERS[sampler](jump, z, sigmas, lambda k: clip_noise(shape, generators, like), gamma)
+        sigmas = schedule.grid(settings.steps + 1).to(self.device)
+        return SAMPLERS[settings.sampler](
+            jump, z, sigmas, lambda k: clip_noise(shape, generators, like), settings.gamma
+        )
 
 
 def _reporting(jump: Callable[..., torch.Tensor], on_step: OnStep) -> Callable[..., torch.Tensor]:
@@ -147,22 +153,6 @@ def _reporting(jump: Callable[..., torch.Tensor], on_step: OnStep) -> Callable[.
         return landed
 
     return reporting
-
-
-def _check(
-    prompts: Sequence[str], steps: int, sampler: str, gamma: float, batch_size: int | None, weights: str
-) -> None:
-    if not prompts:
-        raise UserError("there are no prompts; give at least one caption")
-    if sampler not in SAMPLERS:
-        raise UserError(f"no sampler {sampler!r}; they are {', '.join(SAMPLERS)}")
-    lowest = 2 if weights == "teacher" else 1
-    if steps < lowest:
-        raise UserError(f"{steps} steps cannot be sampled; the {weights} weights need at least {lowest}")
-    if not 0.0 <= gamma <= 1.0:
-        raise UserError(f"gamma is {gamma}; it lies between 0 (no noise) and 1 (noise at every step)")
-    if batch_size is not None and batch_size < 1:
-        raise UserError(f"the batch size is {batch_size}; it must be at least 1")
 
 
 def _generators(

@@ -23,9 +23,7 @@ def deterministic(jump: Jump, z: torch.Tensor, sigmas: torch.Tensor, noise: Nois
     return z
 
 
-def gamma_multistep(
-    jump: Jump, z: torch.Tensor, sigmas: torch.Tensor, noise: Noise, gamma: float = 0.5
-) -> torch.Tensor:
+def gamma_multistep(jump: Jump, z: torch.Tensor, sigmas: torch.Tensor, noise: Noise, gamma: float) -> torch.Tensor:
     """Jump below each next level and add noise up to it (CTM algorithm 3).
 
     The landing level is sqrt(1 - gamma^2) (sigma_next - sigma_min) + sigma_min: gamma 0 is `deterministic`, gamma 1 is

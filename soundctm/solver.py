@@ -45,14 +45,27 @@ def last(states: Iterator[torch.Tensor]) -> torch.Tensor:
     return deque(states, maxlen=1).pop()
 
 
-def sample_teacher(denoise: Denoise, z: torch.Tensor, schedule: SigmaSchedule, steps: int) -> torch.Tensor:
+def sample_teacher(
+    denoise: Denoise,
+    z: torch.Tensor,
+    schedule: SigmaSchedule,
+    steps: int,
+    on_state: Callable[[int, torch.Tensor], None] | None = None,
+) -> torch.Tensor:
     """The teacher's sampler, as the official `teacher_eval` runs it: 2 * steps - 1 calls of `denoise`.
 
     z: noise at sigma_max, [B, C, ...]. Heun over the `steps` >= 2 levels of the grid, in float64, then one Euler step
-    from sigma_min to 0, which is D itself. Returns clean latents in the dtype of z.
+    from sigma_min to 0, which is D itself. Returns clean latents in the dtype of z; on_state(k, state) sees the `steps`
+    states, of which they are the last, in that dtype.
     """
     sigmas = schedule.grid(steps, torch.float64).to(z.device)
-    return denoise(last(heun(denoise, z.double(), sigmas)), sigmas[-1]).to(z.dtype)
+    report = on_state or (lambda k, state: None)
+    states = heun(denoise, z.double(), sigmas)
+    for k, state in enumerate(states):
+        report(k, state.to(z.dtype))
+    clean = denoise(state, sigmas[-1]).to(z.dtype)
+    report(steps - 1, clean)
+    return clean
 
 
 def _heun_step(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from audioldm.codec import AudioLDMCodec
+from soundctm.defaults import Defaults
 from soundctm.errors import UserError
 from soundctm.networks import StudentUNet, TeacherUNet
 from soundctm.schedule import SigmaSchedule
@@ -29,6 +30,7 @@ class Components:
     codec: AudioLDMCodec | None = None
     text_encoder: TextEncoder | None = None
     schedule: SigmaSchedule = field(default_factory=SigmaSchedule)
+    sampling: Defaults = field(default_factory=Defaults)
     training_config: Mapping[str, Any] | None = None
 
     def network(self, weights: str) -> StudentUNet | TeacherUNet:

@@ -1,6 +1,7 @@
 """Our own checkpoint: one folder, one subfolder per part.
 
-    model_index.json        format, parts, noise schedule, text encoder's name
+    model_index.json        format, parts, noise schedule, text encoder's name, and under "sampling" how the model is
+                            sampled when nothing else is asked for (soundctm.defaults); older folders lack this
     ema/ student/ teacher/  config.json + diffusion_pytorch_model.safetensors, as diffusers writes them
     codec/                  see audioldm.codec; its config.json holds the clip length
     text_encoder/           only where its weights travel with the checkpoint, in transformers' layout
@@ -16,10 +17,15 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import yaml
+
+from soundctm.defaults import Defaults
 from soundctm.errors import UserError
-from soundctm.schedule import SigmaSchedule
+
+if TYPE_CHECKING:
+    from soundctm.schedule import SigmaSchedule  # needs torch, which who only asks for the defaults can do without
 
 FORMAT, VERSION = "soundctm", 1
 INDEX, CONFIG, WEIGHTS = "model_index.json", "config.json", "diffusion_pytorch_model.safetensors"
@@ -29,14 +35,17 @@ TRAINING_CONFIG, CARD = "training_config.yaml", "README.md"
 
 @dataclasses.dataclass(frozen=True)
 class Index:
-    """What `model_index.json` says: the subfolders that are there, the noise schedule, the text encoder's name."""
+    """What `model_index.json` says: the subfolders that are there, the noise schedule, the text encoder's name, the
+    defaults of sampling."""
 
     parts: tuple[str, ...]
     schedule: SigmaSchedule
     text_encoder: str | None
+    sampling: Defaults = Defaults()
 
     def write(self, folder: Path) -> None:
         values = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)}
+        values["sampling"] = self.sampling.to_json()
         (folder / INDEX).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
     @staticmethod
@@ -44,6 +53,8 @@ class Index:
         """Raises UserError when the file is absent, of another format, of a later version, or lacks something."""
         if not (folder / INDEX).is_file():
             raise UserError(f"{folder} is no checkpoint folder: it has no {INDEX}")
+        from soundctm.schedule import SigmaSchedule
+
         values = read_json(folder / INDEX)
         if values.get("format") != FORMAT or not isinstance(values.get("version"), int):
             raise UserError(f"{folder / INDEX} does not describe a {FORMAT} checkpoint")
@@ -56,7 +67,34 @@ class Index:
             schedule = SigmaSchedule(**{key: float(value) for key, value in values["schedule"].items()})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(f"{folder / INDEX} has no usable `schedule`: {values.get('schedule')}") from error
-        return Index(tuple(parts), schedule, name)
+        return Index(tuple(parts), schedule, name, Defaults.of_index(values.get("sampling"), folder / INDEX))
+
+
+def read_defaults(folder: Path) -> Defaults:
+    """How the checkpoint in `folder` is sampled when nothing else is asked for. Raises UserError. Needs no torch.
+
+    What an older index does not say is taken from the codec's configuration and from the training's options.
+    """
+    sampling = Defaults.of_index(read_json(folder / INDEX).get("sampling"), folder / INDEX)
+    config = folder / CODEC / CONFIG
+    if sampling.seconds is None and config.is_file():
+        codec = read_json(config)
+        mel = codec.get("mel") if isinstance(codec.get("mel"), dict) else {}
+        found = {"seconds": codec.get("default_seconds"), "sampling_rate": mel.get("sampling_rate")}
+        sampling = Defaults.of_index({**sampling.to_json(), **found}, config)
+    return sampling.trained_with(read_training_config(folder))
+
+
+def read_training_config(folder: Path) -> dict[str, Any] | None:
+    """The options of the training behind the checkpoint in `folder`, if they are there. Raises UserError."""
+    path = folder / TRAINING_CONFIG
+    if not path.is_file():
+        return None
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from error
+    return values if isinstance(values, dict) else None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -17,7 +15,18 @@ from audioldm.codec import AudioLDMCodec
 from soundctm.checkpoints.assign import build
 from soundctm.checkpoints.components import NETWORKS, Components
 from soundctm.checkpoints.eight_bit import unpack
-from soundctm.checkpoints.layout import CODEC, CONFIG, INDEX, TEXT_ENCODER, TRAINING_CONFIG, WEIGHTS, Index, read_json
+from soundctm.checkpoints.layout import (
+    CODEC,
+    CONFIG,
+    INDEX,
+    TEXT_ENCODER,
+    TRAINING_CONFIG,
+    WEIGHTS,
+    Index,
+    read_defaults,
+    read_json,
+    read_training_config,
+)
 from soundctm.checkpoints.stored import check_text_encoder, check_vae, check_vocoder
 from soundctm.checkpoints.torch_files import StateDict
 from soundctm.errors import UserError
@@ -51,7 +60,9 @@ def load_checkpoint(
     absent = [name for name in names if name not in index.parts]
     if absent:
         raise UserError(f"{path} has no {absent[0]!r} weights; its parts are {', '.join(index.parts)}")
-    parts = Components(schedule=index.schedule, training_config=_training_config(folder))
+    parts = Components(
+        schedule=index.schedule, sampling=read_defaults(folder), training_config=read_training_config(folder)
+    )
     for name in names:
         setattr(parts, name, load_network(folder / name, name, dtype))
     if CODEC in index.parts:
@@ -121,14 +132,3 @@ def _text_encoder(folder: Path, index: Index) -> TextEncoder | None:
     encoder = TextEncoder.from_pretrained(stored, tokenizer=None if own_tokenizer else index.text_encoder)
     encoder.name = index.text_encoder or str(stored)
     return encoder
-
-
-def _training_config(folder: Path) -> Mapping[str, Any] | None:
-    path = folder / TRAINING_CONFIG
-    if not path.is_file():
-        return None
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from error
-    return values if isinstance(values, dict) else None

@@ -30,6 +30,7 @@ from soundctm.checkpoints.layout import read_json
 from soundctm.checkpoints.summary import read_summary, schedule_from_summary
 from soundctm.checkpoints.t5 import build_t5, tie
 from soundctm.checkpoints.torch_files import StateDict, read_state_dict
+from soundctm.defaults import Defaults
 from soundctm.errors import UserError
 from soundctm.networks import StudentUNet, TeacherUNet
 from soundctm.text import TextEncoder
@@ -68,7 +69,8 @@ def load_official(
     """
     options = read_summary(summary) if summary else {}
     name = text_encoder_name or options.get("text_encoder_name") or FLAN_T5
-    parts = Components(schedule=schedule_from_summary(options), training_config=options or None)
+    sampling = Defaults().trained_with(options)
+    parts = Components(schedule=schedule_from_summary(options), sampling=sampling, training_config=options or None)
     unet_values = _json_config(unet_config)
     text_states: dict[str, StateDict] = {}
     if teacher:

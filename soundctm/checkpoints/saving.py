@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import os
 import shutil
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from soundctm.checkpoints.components import NETWORKS, Components
 from soundctm.checkpoints.eight_bit import pack
 from soundctm.checkpoints.layout import CARD, CODEC, INDEX, TEXT_ENCODER, TRAINING_CONFIG, WEIGHTS, Index
 from soundctm.checkpoints.torch_files import listing
+from soundctm.defaults import Defaults
 from soundctm.errors import UserError
 from soundctm.networks import StudentUNet, TeacherUNet
 
@@ -97,7 +99,15 @@ def _write(
         text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
         (folder / TRAINING_CONFIG).write_text(text, encoding="utf-8")
     text_encoder = parts.text_encoder.name if parts.text_encoder is not None else None
-    Index(tuple(names), parts.schedule, text_encoder).write(folder)
+    Index(tuple(names), parts.schedule, text_encoder, _sampling(parts)).write(folder)
+
+
+def _sampling(parts: Components) -> Defaults:
+    """The defaults with what the other parts know of them."""
+    sampling = parts.sampling.trained_with(parts.training_config)
+    if parts.codec is None or sampling.seconds is not None:
+        return sampling
+    return dataclasses.replace(sampling, seconds=parts.codec.default_seconds, sampling_rate=parts.codec.sampling_rate)
 
 
 def _put_in_place(temporary: Path, folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from soundctm.data.resampling import resample
+from soundctm.defaults import NO_OMEGA, SamplingWarning, Settings
 from soundctm.errors import UserError
 from soundctm.inference.manifest import Entry, Manifest
 from soundctm.inference.options import InferenceOptions
@@ -27,6 +29,7 @@ def generate(
     pipeline: SoundCTMPipeline,
     entries: Sequence[Entry],
     options: InferenceOptions,
+    settings: Settings,
     manifest: Manifest,
     show_progress: bool = True,
 ) -> None:
@@ -37,16 +40,18 @@ def generate(
         for start in range(0, len(entries), options.batch_size):
             batch = entries[start : start + options.batch_size]
             begun = time.perf_counter()
-            made = pipeline(
-                [entry.caption for entry in batch],
-                options.num_steps,
-                sampler=options.sampler,
-                omega=options.omega,
-                nu=options.nu,
-                gamma=options.sampling_gamma,
-                seconds=seconds,
-                seed=[int(entry.seed) for entry in batch],
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", SamplingWarning)  # `run` said it
+                made = pipeline(
+                    [entry.caption for entry in batch],
+                    settings.steps,
+                    sampler=settings.sampler,
+                    omega=NO_OMEGA if settings.omega is None else settings.omega,
+                    nu=settings.nu,
+                    gamma=settings.gamma,
+                    seconds=seconds,
+                    seed=[int(entry.seed) for entry in batch],
+                )
             took = (time.perf_counter() - begun) / len(batch)
             for entry, audio in zip(batch, made.audios, strict=True):
                 audio, rate = finish(audio, made.sampling_rate, options.target_length, options.sampling_rate)

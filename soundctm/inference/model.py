@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from soundctm.defaults import Defaults
 from soundctm.errors import UserError
 from soundctm.inference.options import DEFAULT_CHECKPOINT, InferenceOptions
 
 if TYPE_CHECKING:
     from soundctm.pipeline import SoundCTMPipeline
 
+OFFICIAL_SECONDS, OFFICIAL_RATE = 10.24, 16000  # of the official codec
 ROOT = Path(__file__).parents[2]  # the checkout
 EDGE = 1 << 16  # bytes
 
@@ -27,7 +30,7 @@ def checkpoint_files(options: InferenceOptions) -> tuple[str, list[Path]]:
             options.model,
             options.ema_model,
             options.training_args,
-            options.stage1_ckpt,
+            options.codec_file,
             options.ctm_unet_model_config,
         )
         return str(options.ema_model or options.model), [Path(path) for path in given if path]
@@ -49,6 +52,24 @@ def checkpoint_name(options: InferenceOptions) -> str:
     if options.checkpoint:
         return options.checkpoint
     return DEFAULT_CHECKPOINT if Path(DEFAULT_CHECKPOINT).is_dir() else str(ROOT / DEFAULT_CHECKPOINT)
+
+
+def checkpoint_defaults(options: InferenceOptions) -> Defaults:
+    """How the checkpoint of the options is sampled by default. Of a hub id, the index and the training's options are
+    fetched. Raises UserError."""
+    if options.official:
+        sampling = dataclasses.replace(Defaults(), seconds=OFFICIAL_SECONDS, sampling_rate=OFFICIAL_RATE)
+        from soundctm.checkpoints.summary import read_summary
+
+        return sampling.trained_with(read_summary(options.training_args) if options.training_args else None)
+    from soundctm.checkpoints.layout import read_defaults
+
+    name = checkpoint_name(options)
+    if not Path(name).is_dir():
+        from soundctm.checkpoints.loading import local_folder
+
+        return read_defaults(local_folder(name, ()))
+    return read_defaults(Path(name))
 
 
 def fingerprint(files: list[Path]) -> str:
@@ -89,7 +110,7 @@ def load_pipeline(options: InferenceOptions, device: str) -> SoundCTMPipeline:
         student=options.model if options.weights != "teacher" else None,
         ema=options.ema_model if options.weights == "ema" else None,
         summary=options.training_args,
-        audioldm=options.stage1_ckpt,
+        audioldm=options.codec_file,
         text_encoder_name=options.text_encoder_name,
         dtype=dtype,
         **config,

@@ -12,13 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from soundctm.config import option
+from soundctm.defaults import NO_OMEGA, SAMPLERS, SEED, Omega
 from soundctm.errors import UserError
 
-SAMPLERS = ("deterministic", "cm_multistep", "gamma_multistep", "onestep")
 HISTORIC = {"determinisitc": "deterministic"}  # as the official script spells it
 WEIGHTS = ("ema", "student", "teacher")
+OFFICIAL_CODEC = "ckpt/audioldm-s-full.ckpt"
 DTYPES = ("float32", "bfloat16", "float16")
 DEFAULT_CHECKPOINT = "ckpt/mini"
+OF_MODEL = "the checkpoint's"
+NOT_USED = {  # accepted so that official command lines run; they do nothing, as in the official script
+    "test_references": "numerical_evaluation.py compares with real clips",
+    "sigma_data": "the checkpoint knows it",
+}
 RELEASED_UNET_CONFIG = "configs/diffusion_model_config.json"  # what official command lines name; ours is configs/full
 
 
@@ -31,7 +37,7 @@ class InferenceOptions:
     prompt: tuple[str, ...] = option((), "a caption; may be given several times")
     prefix: str | None = option(None, "text put before every caption")
     num_samples: int = option(1, "clips per caption")
-    seed: int = option(5031, "with the file name or caption and the sample's number it decides a clip")
+    seed: int = option(SEED, "with the file name or caption and the sample's number it decides a clip")
 
     # the model: one of our folders, or the official files
     checkpoint: str | None = option(
@@ -40,7 +46,9 @@ class InferenceOptions:
     model: str | None = option(None, "official pytorch_model.bin (of the teacher with --weights teacher)")
     ema_model: str | None = option(None, "official ema_0.999_030000.pt")
     training_args: str | None = option(None, "official summary.jsonl")
-    stage1_ckpt: str = option("ckpt/audioldm-s-full.ckpt", "official codec file, read with the official files only")
+    stage1_ckpt: str | None = option(
+        None, "official codec file, read with the official files only", value="FILE", unset=OFFICIAL_CODEC
+    )
     ctm_unet_model_config: str | None = option(
         None, "UNet configuration of the official files, if not the released one"
     )
@@ -50,11 +58,19 @@ class InferenceOptions:
     dtype: str = option("float32", "of networks and codec", choices=DTYPES)
 
     # how to sample
-    sampler: str = option("deterministic", "of the student", choices=(*SAMPLERS, *HISTORIC))
-    num_steps: int = option(1, "network calls of the student; levels of the teacher's Heun grid, at least 2")
-    omega: float | None = option(3.5, "guidance along the trajectory; none leaves it out")
-    nu: float = option(1.0, "second guidance, between without and with text; 1 is off and halves the work")
-    sampling_gamma: float = option(0.9, "0 to 1, of gamma_multistep: 0 is deterministic, 1 is cm_multistep")
+    sampler: str | None = option(None, "of the student", choices=SAMPLERS, spellings=HISTORIC, unset=OF_MODEL)
+    num_steps: int | None = option(
+        None, "network calls of the student; levels of the teacher's Heun grid, at least 2", unset=OF_MODEL
+    )
+    omega: Omega = option(
+        None, "guidance along the trajectory; none leaves it out", words=(NO_OMEGA,), value="X|none", unset=OF_MODEL
+    )
+    nu: float | None = option(
+        None, "second guidance, between without and with text; 1 is off and halves the work", unset=OF_MODEL
+    )
+    sampling_gamma: float | None = option(
+        None, "0 to 1, of gamma_multistep: 0 is deterministic, 1 is cm_multistep", unset=OF_MODEL
+    )
     batch_size: int = option(1, "clips at a time; changes the speed, not the clips")
 
     # what comes out
@@ -64,12 +80,11 @@ class InferenceOptions:
     save_spectrograms: bool = option(False, "a PNG with the mel spectrogram beside every wav")
     overwrite: bool = option(False, "replace clips that were made with other settings")
 
-    # accepted so that official command lines run; they do nothing, as in the official script
+    # accepted, see NOT_USED
     test_references: str | None = option(None, "not used here: see numerical_evaluation.py")
     sigma_data: float | None = option(None, "not used: the checkpoint knows it")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sampler", HISTORIC.get(self.sampler, self.sampler))
         if self.ctm_unet_model_config == RELEASED_UNET_CONFIG and not Path(RELEASED_UNET_CONFIG).exists():
             object.__setattr__(self, "ctm_unet_model_config", None)
         check_options(self)
@@ -79,19 +94,37 @@ class InferenceOptions:
         """Are official files given, instead of a checkpoint folder?"""
         return any((self.model, self.ema_model, self.training_args))
 
+    @property
+    def codec_file(self) -> str:
+        """The official codec."""
+        return self.stage1_ckpt or OFFICIAL_CODEC
+
+    def unused(self) -> list[str]:
+        """A sentence for every option that was given and does nothing; those of sampling are `settle`'s."""
+        remarks = [
+            f"{name} has no effect here: {why}" for name, why in NOT_USED.items() if getattr(self, name) is not None
+        ]
+        if not self.official:
+            names = [n for n in ("stage1_ckpt", "ctm_unet_model_config", "text_encoder_name") if getattr(self, n)]
+            remarks += [f"{name} has no effect: it belongs to the official files, and none is given" for name in names]
+        if self.official and self.ema_model and self.weights != "ema":
+            remarks.append(f"ema_model is not read: the weights asked for are {self.weights}")
+        return remarks
+
 
 def check_options(options: InferenceOptions) -> None:
     """Raises UserError for a value outside its range, for contradicting options and for absent model files."""
     for name in ("num_steps", "num_samples", "batch_size"):
-        if getattr(options, name) < 1:
-            raise UserError(f"{name} is {getattr(options, name)}; it must be at least 1")
-    if options.weights == "teacher" and options.num_steps < 2:
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise UserError(f"{name} is {value}; it must be at least 1")
+    if options.weights == "teacher" and options.num_steps is not None and options.num_steps < 2:
         raise UserError(f"num_steps is {options.num_steps}; --weights teacher needs at least 2, for example 40")
-    if not 0.0 <= options.sampling_gamma <= 1.0:
+    if options.sampling_gamma is not None and not 0.0 <= options.sampling_gamma <= 1.0:
         raise UserError(f"sampling_gamma is {options.sampling_gamma}; it must lie between 0 and 1")
     for name in ("omega", "nu"):
         value = getattr(options, name)
-        if value is not None and not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{name} is {value}; it must be a finite number")
     if options.target_length is not None and not (0.0 < options.target_length < 3600.0):
         raise UserError(f"target_length is {options.target_length}; it must be a number of seconds above 0")
@@ -113,6 +146,6 @@ def _check_model_files(options: InferenceOptions) -> None:
     if options.weights == "ema" and not options.ema_model:
         raise UserError("the EMA weights need --ema_model; to use those of --model, give --weights student")
     for name in ("model", "ema_model", "training_args", "stage1_ckpt", "ctm_unet_model_config"):
-        path = getattr(options, name)
+        path = options.codec_file if name == "stage1_ckpt" else getattr(options, name)
         if path and not Path(path).is_file():
             raise UserError(f"no file {path}, given as --{name}")

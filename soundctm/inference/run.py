@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from soundctm.command import exit_code
 from soundctm.config import add_arguments, config_from_args, save_config
+from soundctm.defaults import NO_OMEGA, Defaults, Settings, settle
 from soundctm.inference.clips import Clip, plan_clips
 from soundctm.inference.manifest import MANIFEST, Entry, Manifest
-from soundctm.inference.model import checkpoint_files, fingerprint, load_pipeline
+from soundctm.inference.model import checkpoint_defaults, checkpoint_files, fingerprint, load_pipeline
 from soundctm.inference.options import InferenceOptions
 from soundctm.inference.output import ensure_writable, remove_clips, to_make
 from soundctm.inference.prompts import read_prompts
@@ -52,14 +54,27 @@ def run(options: InferenceOptions, load: Load | None = None) -> Path:
     prompts = read_prompts(options.test_file, options.prompt, options.prefix)
     clips = plan_clips(prompts, options.seed, options.num_samples)
     name, files = checkpoint_files(options)
-    wanted = entries_of(clips, options, name, fingerprint(files))
+    defaults = checkpoint_defaults(options)
+    settings, remarks = settle(
+        defaults,
+        options.weights,
+        steps=options.num_steps,
+        sampler=options.sampler,
+        omega=options.omega,
+        nu=options.nu,
+        gamma=options.sampling_gamma,
+    )
+    wanted = entries_of(clips, options, settings, defaults, name, fingerprint(files))
 
     folder = Path(options.output_dir)
     ensure_writable(folder)
     manifest = Manifest(folder)
-    missing = to_make(wanted, manifest.read(), folder, options.overwrite)
+    missing = to_make(wanted, completed(manifest.read(), defaults), folder, options.overwrite)
 
     workers = Workers.of_environment()
+    if workers.is_main:
+        for remark in [*options.unused(), *remarks]:
+            log.warning("note: %s", remark)
     workers.wait()  # all have looked at the folder before one changes it
     if workers.is_main:
         remove_clips(folder, [entry.file for entry in missing])
@@ -74,7 +89,7 @@ def run(options: InferenceOptions, load: Load | None = None) -> Path:
         from soundctm.inference.generate import generate
 
         pipeline = (load or load_pipeline)(options, workers.device(options.device))
-        generate(pipeline, mine, options, manifest, show_progress=workers.is_main)
+        generate(pipeline, mine, options, settings, manifest, show_progress=workers.is_main)
     if options.save_spectrograms:
         from soundctm.inference.generate import draw_missing
 
@@ -85,29 +100,47 @@ def run(options: InferenceOptions, load: Load | None = None) -> Path:
     return folder
 
 
-def entries_of(clips: Sequence[Clip], options: InferenceOptions, checkpoint: str, digest: str) -> list[Entry]:
+def entries_of(
+    clips: Sequence[Clip],
+    options: InferenceOptions,
+    settings: Settings,
+    defaults: Defaults,
+    checkpoint: str,
+    digest: str,
+) -> list[Entry]:
     """The manifest's entries of the clips; a setting that has no effect is left empty, so that it does not matter."""
-    teacher = options.weights == "teacher"
-    sampler = "heun" if teacher else options.sampler
     return [
         Entry(
             file=f"{clip.name}.wav",
             caption=clip.caption,
             seed=str(clip.seed),
-            sampler=sampler,
-            steps="1" if sampler == "onestep" else str(options.num_steps),
-            omega="none" if options.omega is None else f"{options.omega:g}",
-            nu="" if teacher else f"{options.nu:g}",
-            gamma=f"{options.sampling_gamma:g}" if sampler == "gamma_multistep" else "",
+            sampler=settings.sampler,
+            steps=str(settings.steps),
+            omega=NO_OMEGA if settings.omega is None else f"{settings.omega:g}",
+            nu=_cell(settings.nu),
+            gamma=_cell(settings.gamma),
             weights=options.weights,
             checkpoint=checkpoint,
             fingerprint=digest or checkpoint,
             dtype=options.dtype,
-            sampling_rate="" if options.sampling_rate is None else f"{options.sampling_rate:g}",
-            target_length="" if options.target_length is None else f"{options.target_length:g}",
+            sampling_rate=_cell(options.sampling_rate or defaults.sampling_rate),
+            target_length=_cell(options.target_length or defaults.seconds),
         )
         for clip in clips
     ]
+
+
+def completed(entries: dict[str, Entry], defaults: Defaults) -> dict[str, Entry]:
+    """Entries of an older manifest, whose empty rate and length are the model's own."""
+    own = {"sampling_rate": _cell(defaults.sampling_rate), "target_length": _cell(defaults.seconds)}
+    return {
+        name: dataclasses.replace(entry, **{k: v for k, v in own.items() if not getattr(entry, k)})
+        for name, entry in entries.items()
+    }
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
 
 
 def main(arguments: Sequence[str]) -> int:

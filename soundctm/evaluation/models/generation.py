@@ -16,11 +16,12 @@ import torch
 
 from soundctm.checkpoints.layout import Index
 from soundctm.checkpoints.loading import local_folder
+from soundctm.defaults import HEUN, Defaults
 from soundctm.errors import UserError
 from soundctm.files import write_whole
 from soundctm.inference.clips import Clip, plan_clips
 from soundctm.inference.manifest import Manifest
-from soundctm.inference.model import checkpoint_name, load_pipeline
+from soundctm.inference.model import checkpoint_defaults, checkpoint_name, load_pipeline
 from soundctm.inference.options import InferenceOptions
 from soundctm.inference.prompts import read_prompts
 from soundctm.inference.run import run
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from soundctm.pipeline import SoundCTMPipeline
 
 MACHINE = "machine.txt"
-HEUN = "heun"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,14 +41,16 @@ class Setting:
     steps: int
     omega: float
     nu: float = 1.0  # the student's alone
-    gamma: float = 0.5  # of gamma_multistep alone
+    gamma: float | None = None  # of gamma_multistep alone
 
     @classmethod
-    def student(cls, weights: str, sampler: str, steps: int, omega: float, nu: float, gamma: float) -> Setting:
+    def student(
+        cls, weights: str, sampler: str, steps: int, omega: float, nu: float, gamma: float | None = None
+    ) -> Setting:
         """One setting per sound: in a single jump all samplers do the same, and only one of them has a gamma."""
         if sampler == "onestep" or steps == 1:
             sampler, steps = "deterministic", 1
-        return cls(weights, sampler, steps, omega, nu, gamma if sampler == "gamma_multistep" else cls.gamma)
+        return cls(weights, sampler, steps, omega, nu, gamma if sampler == "gamma_multistep" else None)
 
     @classmethod
     def teacher(cls, levels: int, omega: float) -> Setting:
@@ -98,6 +100,11 @@ class ClipMaker:
         self.options, self.folder = options, folder
         self.clips: Sequence[Clip] = plan_clips(read_prompts(options.test_file), options.seed, options.num_samples)
         self._loaded: tuple[str, SoundCTMPipeline] | None = None
+
+    @property
+    def defaults(self) -> Defaults:
+        """The checkpoint's. Raises UserError when it is no checkpoint."""
+        return checkpoint_defaults(self.options)
 
     def has_weights(self, weights: str) -> bool:
         """Does the checkpoint hold this network? Raises UserError when it is no checkpoint."""

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from soundctm.command import run_module
 from soundctm.config import option
+from soundctm.defaults import SEED, Defaults
 from soundctm.errors import UserError
 from soundctm.evaluation.models.generation import ClipMaker, Generated, Setting
 from soundctm.evaluation.pages import document
@@ -25,7 +26,7 @@ from soundctm.evaluation.pages.pictures import spectrogram_sheet, thumbnail
 from soundctm.evaluation.pages.sounds import NamedSound, file_rate, read_sound
 from soundctm.files import write_whole
 from soundctm.inference.model import checkpoint_name
-from soundctm.inference.options import DTYPES, InferenceOptions
+from soundctm.inference.options import DTYPES, OF_MODEL, InferenceOptions
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +42,12 @@ class ListenOptions:
     work_dir: str = option("outputs/listen", "the wavs, one folder per setting")
     steps: tuple[int, ...] = option((1, 16), "of the student, one column each")
     teacher_steps: int | None = option(40, "Heun levels of the teacher; none leaves it out")
-    omega: float = option(InferenceOptions.omega, "guidance of the student's trajectory")
-    teacher_omega: float = option(InferenceOptions.omega, "guidance scale of the teacher")
+    omega: float | None = option(None, "guidance of the student's trajectory", unset=OF_MODEL)
+    teacher_omega: float | None = option(None, "guidance scale of the teacher", unset=OF_MODEL)
     steps_sheet: str | None = option(None, "a PNG: the first captions at --sheet_steps")
     sheet_steps: tuple[int, ...] = option((1, 4, 16), "columns of the PNG")
     sheet_captions: int = option(4, "rows of the PNG")
-    seed: int = option(InferenceOptions.seed, "decides each clip with its file name")
+    seed: int = option(SEED, "decides each clip with its file name")
     batch_size: int = option(4, "clips at a time")
     device: str = option("auto", "cpu, cuda, cuda:1, mps; auto takes the best there is")
     dtype: str = option("float32", "of networks and codec", choices=DTYPES)
@@ -65,12 +66,13 @@ def make_page(options: ListenOptions) -> Path:
     common = InferenceOptions(test_file=options.captions, **{name: getattr(options, name) for name in names})
     maker = ClipMaker(common, Path(options.work_dir))
     students = sorted({*options.steps, *(options.sheet_steps if options.steps_sheet else ())})
-    made = {steps: maker.make(_student(options, steps)) for steps in students}
+    made = {steps: maker.make(_student(options, maker.defaults, steps)) for steps in students}
     columns = {_count(steps, "step"): made[steps] for steps in options.steps}
     if options.teacher_steps is not None:
         if maker.has_weights("teacher"):
+            omega = maker.defaults.omega if options.teacher_omega is None else options.teacher_omega
             label = f"teacher, {options.teacher_steps} Heun levels"
-            columns[label] = maker.make(Setting.teacher(options.teacher_steps, options.teacher_omega))
+            columns[label] = maker.make(Setting.teacher(options.teacher_steps, omega))
         else:
             log.info("%s holds no teacher; the page does without it", checkpoint_name(common))
 
@@ -115,8 +117,9 @@ def _sections(options: ListenOptions, maker: ClipMaker, columns: dict[str, Gener
     ]
 
 
-def _student(options: ListenOptions, steps: int) -> Setting:
-    return Setting.student("ema", "deterministic", steps, options.omega, nu=1.0, gamma=0.0)
+def _student(options: ListenOptions, usual: Defaults, steps: int) -> Setting:
+    omega = usual.omega if options.omega is None else options.omega
+    return Setting.student("ema", "deterministic", steps, omega, nu=1.0)
 
 
 def _sound(made: Generated, name: str, title: str) -> NamedSound:

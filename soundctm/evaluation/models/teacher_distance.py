@@ -28,10 +28,10 @@ from tqdm import tqdm
 from soundctm import losses
 from soundctm.command import run_module
 from soundctm.config import option
+from soundctm.defaults import SEED
 from soundctm.devices import usable_device
 from soundctm.errors import UserError
 from soundctm.files import write_whole
-from soundctm.inference.options import InferenceOptions
 from soundctm.inference.prompts import read_prompts
 from soundctm.pipeline import SoundCTMOutput, SoundCTMPipeline
 
@@ -50,8 +50,8 @@ class DistanceOptions:
     steps: tuple[int, ...] = option((1, 4), "of the students")
     teacher_steps: int = option(40, "Heun levels of the teacher")
     weights: str = option("ema", "of the students", choices=("ema", "student"))
-    omega: float = option(InferenceOptions.omega, "guidance of all")
-    seed: int = option(InferenceOptions.seed, "decides each clip's noise with its caption")
+    omega: float | None = option(None, "guidance of all", unset="that of the teacher's checkpoint")
+    seed: int = option(SEED, "decides each clip's noise with its caption")
     batch_size: int = option(10, "clips at a time")
     device: str = option("auto", "cpu, cuda, cuda:1, mps; auto takes the best there is")
     output: str | None = option(None, "where to write the numbers as JSON")
@@ -98,8 +98,9 @@ def distances(options: DistanceOptions) -> dict[str, dict[int, Distance]]:
     """Of every student at every number of steps. Raises UserError for a checkpoint that cannot be used."""
     prompts = read_prompts(options.captions)[: options.clips]
     captions = [prompt.caption for prompt in prompts]
-    same = {"omega": options.omega, "seed": options.seed, "batch_size": options.batch_size}
     teacher = _load(options, options.teacher or options.students[0], "teacher")
+    omega = teacher.defaults.omega if options.omega is None else options.omega
+    same = {"omega": omega, "seed": options.seed, "batch_size": options.batch_size}
     log.info("the teacher makes %d clips", len(captions))
     wanted = teacher(captions, options.teacher_steps, **same)
     found: dict[str, dict[int, Distance]] = {}

@@ -15,7 +15,6 @@ from soundctm.inference.spectrogram import save_spectrogram
 from soundctm.pipeline import SoundCTMPipeline
 from soundctm.training.running import disk
 
-OMEGA = 3.5  # guidance
 PICTURES = 8  # spectrograms per folder, however many clips a FAD needs
 SEED = 0  # the same noise at every validation, so that one hears what the training changes
 
@@ -31,7 +30,7 @@ def write_samples(
     device = next(parts.network(weights).parameters()).device
     pipeline, folders = SoundCTMPipeline(parts, weights, device), {}
     for count in steps:
-        out = pipeline(prompts, count, omega=OMEGA, seed=SEED, batch_size=8)
+        out = pipeline(prompts, count, seed=SEED, batch_size=8)
         if folder is not None:
             folders[count] = folder / f"{count}step"
             write_clips(folders[count], out.audios, prompts, out.sampling_rate)

@@ -214,6 +214,7 @@ class DistillTask(DiffusionTask):
         chosen = {name: networks[name] for name in config.export_parts}
         model = self.components(**chosen)
         model.training_config = dataclasses.asdict(config)
+        model.sampling = model.sampling.trained_with(model.training_config)
         dtypes = {name: torch.int8 if name in config.export_int8 else torch.float16 for name in (*chosen, "codec")}
         save_checkpoint(self.result, model, dtype=dtypes, overwrite=True)
 

@@ -135,7 +135,7 @@ def test_options_reach_the_pipeline(infer, pipeline):
         *("--omega", "none", "--num_steps", "8"),
     )
     (call,) = pipeline.calls
-    assert (call.sampler, call.gamma, call.nu, call.omega, call.steps) == ("gamma_multistep", 0.25, 1.5, None, 8)
+    assert (call.sampler, call.gamma, call.nu, call.omega, call.steps) == ("gamma_multistep", 0.25, 1.5, "none", 8)
 
 
 def test_historic_spelling_of_the_sampler(infer, pipeline):

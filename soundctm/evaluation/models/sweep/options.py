@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from soundctm.config import option
+from soundctm.defaults import SAMPLERS, SEED
 from soundctm.errors import UserError
 from soundctm.evaluation.folders.metrics import METRICS
 from soundctm.evaluation.models.generation import Setting
-from soundctm.inference.options import DTYPES, SAMPLERS, InferenceOptions
+from soundctm.inference.model import checkpoint_defaults
+from soundctm.inference.options import DTYPES, InferenceOptions
 
 T = TypeVar("T")
 
@@ -43,8 +45,8 @@ class SweepOptions:
 
     # what stays the same
     weights: str = option("ema", "of the student", choices=("ema", "student"))
-    gamma: float = option(0.5, "noise of gamma_multistep, 0 to 1")
-    seed: int = option(InferenceOptions.seed, "decides each clip with its file name, the same under all settings")
+    gamma: float | None = option(None, "noise of gamma_multistep, 0 to 1", unset="the checkpoint's")
+    seed: int = option(SEED, "decides each clip with its file name, the same under all settings")
     batch_size: int = option(10, "clips at a time; changes the times, not the clips")
     device: str = option("auto", "cpu, cuda, cuda:1, mps; auto takes the best there is")
     dtype: str = option("float32", "of networks and codec", choices=DTYPES)
@@ -75,18 +77,20 @@ class SweepOptions:
 
 
 def base(options: SweepOptions) -> Setting:
-    """The student around which things are varied: what `ctm_inference.py` does by default, or the first value of a list
-    that lacks it."""
-    values = _default(options.samplers, "sampler"), _default(options.steps, "num_steps")
-    guidance = _default(options.omega, "omega"), _default(options.nu, "nu")
-    return Setting.student(options.weights, *values, *guidance, gamma=options.gamma)
+    """The student around which things are varied: the checkpoint's defaults, or the first value of a list that lacks
+    the default. Raises UserError when there is no such checkpoint."""
+    usual = checkpoint_defaults(options.inference())
+    values = _default(options.samplers, usual.sampler), _default(options.steps, usual.steps)
+    guidance = _default(options.omega, usual.omega), _default(options.nu, usual.nu)
+    return Setting.student(options.weights, *values, *guidance, gamma=_gamma(options))
 
 
 def teacher_base(options: SweepOptions) -> Setting | None:
     """The teacher with the fewest levels and the default guidance scale; None without `teacher_steps`."""
     if not options.teacher_steps:
         return None
-    return Setting.teacher(min(options.teacher_steps), _default(options.teacher_omega, "omega"))
+    usual = checkpoint_defaults(options.inference())
+    return Setting.teacher(min(options.teacher_steps), _default(options.teacher_omega, usual.omega))
 
 
 def plan(options: SweepOptions) -> list[Setting]:
@@ -109,11 +113,14 @@ def plan(options: SweepOptions) -> list[Setting]:
             *itertools.product(options.teacher_steps, [teacher.omega]),
             *itertools.product([teacher.steps], options.teacher_omega),
         ]  # fmt: skip
-    settings = [Setting.student(options.weights, *values, gamma=options.gamma) for values in students]
+    settings = [Setting.student(options.weights, *values, gamma=_gamma(options)) for values in students]
     settings += [Setting.teacher(*values) for values in teachers]
     return list(dict.fromkeys(settings))
 
 
-def _default(values: Sequence[T], name: str) -> T:
-    usual = getattr(InferenceOptions, name)
+def _gamma(options: SweepOptions) -> float:
+    return checkpoint_defaults(options.inference()).gamma if options.gamma is None else options.gamma
+
+
+def _default(values: Sequence[T], usual: T | None) -> T:
     return usual if usual in values else values[0]

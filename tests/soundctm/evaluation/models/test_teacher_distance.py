@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from script_runs import ROOT
 
+from soundctm.defaults import SEED
 from soundctm.evaluation.models import teacher_distance
 from soundctm.evaluation.models.teacher_distance import Distance, distance
 from soundctm.pipeline import SoundCTMOutput, SoundCTMPipeline
@@ -38,7 +39,7 @@ def test_half_the_amplitude_is_six_decibels_less_and_zero_latents_are_one_away(t
 
 def test_the_small_student_ends_nearer_its_teacher_from_the_same_noise(teacher, wanted):
     student = SoundCTMPipeline.from_pretrained(ROOT / "ckpt" / "mini", "ema", "cpu")
-    near, far = (distance(teacher, CAPTIONS, wanted, student(CAPTIONS, 4, seed=seed), 3) for seed in (0, 1))
+    near, far = (distance(teacher, CAPTIONS, wanted, student(CAPTIONS, 4, seed=seed), 3) for seed in (SEED, 1))
     assert near.latents < 0.7 * far.latents
     assert near.features < 0.7 * far.features
 
