@@ -83,7 +83,7 @@ class ToyTask(Task):
 
 
 def train(config: ToyConfig) -> Path:
-    return loop.train(ToyTask(config))
+    return loop.train(ToyTask, config)
 
 
 def toy_config(folder: Path, **given) -> ToyConfig:

@@ -33,6 +33,7 @@ class Journal:
         with disk.writing(self.folder, "the run"):
             self.folder.mkdir(parents=True, exist_ok=True)
             save_config(config, self.folder / "training_config.yaml")
+            _cut_half_line(self.folder / LOG)
         self._trackers = trackers.start_trackers(
             config.report_to, config.tracker_project, self.folder.name, self.folder, dataclasses.asdict(config)
         )
@@ -61,6 +62,25 @@ class Journal:
         """End bar and trackers."""
         self._bar.close()
         trackers.finish(self._trackers)
+
+
+def _cut_half_line(path: Path) -> None:
+    """Remove a last line that a killed run did not finish, so that the next one does not go on in it."""
+    if not path.is_file():
+        return
+    with path.open("r+b") as file:
+        end = file.seek(0, 2)
+        kept = end
+        while kept:  # from the back, a block at a time
+            start = max(0, kept - 4096)
+            file.seek(start)
+            place = file.read(kept - start).rfind(b"\n")
+            if place >= 0:
+                kept = start + place + 1
+                break
+            kept = start
+        if kept < end:
+            file.truncate(kept)
 
 
 def memory(device: torch.device) -> float:

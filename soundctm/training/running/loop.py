@@ -11,7 +11,7 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from soundctm.training.inputs.loader import micro_batches
 from soundctm.training.running.checkpointing import Checkpointer
 from soundctm.training.running.flops import FlopMeter, device_peak
 from soundctm.training.running.journal import Journal, memory
+from soundctm.training.running.options import RunConfig, holding
 from soundctm.training.running.schedule import Clock
 from soundctm.training.running.sharding import whole
 from soundctm.training.running.state import pack, restore
@@ -32,12 +33,20 @@ from soundctm.training.tasks.task import Moment, Task
 logger = logging.getLogger(__name__)
 
 
-def train(task: Task) -> Path:
-    """Train to the end, then write the result and return its folder.
+def train(kind: Callable[[Any], Task], config: RunConfig) -> Path:
+    """Build the task of `config`, train it to the end, then write the result and return its folder.
+
+    The output folder is held from before the first work to the end: two trainings cannot share one.
 
     Raises UserError for what is wrong with the given, and SystemExit with 128 + signal after SIGTERM or SIGINT, once
     the checkpoint is written.
     """
+    with holding(config):
+        return run(kind(config))
+
+
+def run(task: Task) -> Path:
+    """Train `task` to the end, in a folder that nobody else writes to; the rest as for `train`."""
     if task.shares.micro_batches > 1 and not task.accumulates:
         raise UserError(f"the training of the {task.name} takes one micro-batch per step; no accumulation")
     loop = Loop(task)
@@ -79,6 +88,8 @@ class Loop:
         self.position = restore(
             self.checkpointer, config.resume_from_checkpoint, task.parts, task.identity, config, task.device
         )
+        if accelerator.is_main_process:
+            self.checkpointer.begin(self.position.step, self.position.run)
         task.prepare()
         self.first, self.spent_before = self.position.step, self.position.spent
         self.clock = Clock(self.position.spent)

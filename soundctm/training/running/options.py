@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,7 +12,9 @@ from accelerate import Accelerator, PartialState
 
 from soundctm import precision
 from soundctm.config import option
+from soundctm.distributed import highest_over_processes
 from soundctm.errors import UserError
+from soundctm.files.locks import held
 
 # How long a process waits for another, for example while the first one encodes a large data set.
 PATIENCE = timedelta(hours=6)
@@ -45,10 +49,32 @@ class RunConfig:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
 
 
+@contextlib.contextmanager
+def holding(config: RunConfig) -> Iterator[None]:
+    """The output folder held by the first process for all of a run. Raises UserError on all when another run has it."""
+    state = _start_state(config)
+    with contextlib.ExitStack() as held_folder:
+        problem = None
+        try:
+            held_folder.enter_context(held(config.output_dir, "training", holds=state.is_main_process))
+        except UserError as error:
+            problem = error
+        if highest_over_processes([problem is not None], state.device)[0]:
+            raise problem or UserError(f"the first process cannot have {config.output_dir}, see there")
+        yield
+
+
 def start_accelerator(config: RunConfig) -> Accelerator:
     """accelerate's view of the processes of this run, in the precision that the configuration means here."""
-    # Without being told that there is no GPU, accelerate leaves the processes of a CPU alone with themselves.
-    cpu = config.cpu or not torch.accelerator.is_available()
+    state = _start_state(config)
+    return Accelerator(mixed_precision=precision.resolve(config.mixed_precision, state.device), cpu=_on_cpu(config))
+
+
+def _start_state(config: RunConfig) -> PartialState:
     # gloo and NCCL give up on a silent process after minutes unless told otherwise
-    state = PartialState(cpu=cpu, timeout=PATIENCE)
-    return Accelerator(mixed_precision=precision.resolve(config.mixed_precision, state.device), cpu=cpu)
+    return PartialState(cpu=_on_cpu(config), timeout=PATIENCE)
+
+
+def _on_cpu(config: RunConfig) -> bool:
+    # Without being told that there is no GPU, accelerate leaves the processes of a CPU alone with themselves.
+    return config.cpu or not torch.accelerator.is_available()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,13 +27,14 @@ class Position:
     step: int = 0  # updates done, skipped ones included
     spent: float = 0.0  # seconds
     skipped: int = 0  # steps without an update, because loss or gradient were not finite
+    run: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False)  # name of the run, kept when it goes on
     resumed: bool = field(default=False, compare=False)
 
 
 def pack(parts: Mapping[str, Any], identity: Mapping[str, Any], options: Any, position: Position) -> dict[str, Any]:
     """The content of a checkpoint: `parts` are modules and optimisers by name, `options` a configuration."""
     states = {name: part.state_dict() for name, part in parts.items()}
-    progress = {"spent": position.spent, "skipped": position.skipped}
+    progress = {"spent": position.spent, "skipped": position.skipped, "run": position.run}
     return {**states, **progress, "identity": dict(identity), "options": dataclasses.asdict(options)}
 
 
@@ -47,7 +49,7 @@ def restore(
     """Load the checkpoint that `choice` means (see `Checkpointer.resume`) into `parts`; changed options are logged.
 
     Raises UserError when it was made by a training of something else, when it lacks a part, when a part's shapes
-    differ, and when the processes do not all see the same checkpoint.
+    differ, and when the processes do not all see the same checkpoint. Nothing on disk is changed.
     """
     found = checkpointer.resume(choice)
     step = -1 if found is None else found[0]
@@ -61,21 +63,28 @@ def restore(
         return Position()
     step, state = found
     where = f"the checkpoint of step {step} in {checkpointer.output_dir}"
+    for name in ("identity", "options"):
+        if not isinstance(state.get(name, {}), dict):
+            raise UserError(f"{where} is no checkpoint of a training: its {name} is no table")
     check_identity(state.get("identity", {}), identity, where)
     if missing := sorted(set(parts) - set(state)):
         raise UserError(f"{where} lacks {', '.join(missing)}")
     for name, part in parts.items():
         try:
             part.load_state_dict(state[name])
-        except (RuntimeError, ValueError) as error:
-            reason = [line.strip() for line in str(error).splitlines()][:2][-1]
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            reason = ([line.strip() for line in str(error).splitlines()] or [type(error).__name__])[:2][-1]
             raise UserError(f"{where} is of another configuration: its {name} does not fit ({reason})") from error
+    try:
+        position = Position(step, float(state["spent"]), int(state.get("skipped", 0)), str(state.get("run", "")), True)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{where} does not say how far it has come ({error!r})") from error
     own = {name: value for name, value in dataclasses.asdict(options).items() if name not in PLACES}
     if changed := differences(state.get("options", {}), own):
         logger.warning("resumed at step %d with other options: %s", step, changed)
     else:
         logger.info("resumed at step %d", step)
-    return Position(step, float(state["spent"]), int(state.get("skipped", 0)), resumed=True)
+    return position
 
 
 def check_identity(stored: Mapping[str, Any], own: Mapping[str, Any], where: str) -> None:

@@ -221,7 +221,7 @@ class DistillTask(DiffusionTask):
 
 def train(config: DistillConfig) -> Path:
     """Distil, then write `<output_dir>/model`, a checkpoint folder, and return its path."""
-    return loop.train(DistillTask(config))
+    return loop.train(DistillTask, config)
 
 
 def small_draws(config: DistillConfig, seed: int, step: int, total: int, done: float) -> Draws:

@@ -128,7 +128,7 @@ class TeacherTask(DiffusionTask):
 
 def train(config: TeacherConfig) -> Path:
     """Train, then write the averaged teacher to `<output_dir>/teacher` (diffusers' form) and return that path."""
-    return loop.train(TeacherTask(config))
+    return loop.train(TeacherTask, config)
 
 
 def edm_loss(

@@ -12,6 +12,7 @@ from audioldm import AudioLDMCodec, LogMel, MelConfig
 from audioldm.patches import PatchVAE
 from soundctm.checkpoints import load_codec
 from soundctm.config import option, save_config
+from soundctm.files.locks import held
 from soundctm.training.tasks.codec.sounds import CodecSounds
 
 logger = logging.getLogger(__name__)
@@ -34,11 +35,14 @@ class PatchConfig:
     seed: int = option(0, "seed of the windows")
 
 
-@torch.no_grad()
 def train(config: PatchConfig) -> Path:
     """Fit, write `<output_dir>/codec` and return its path."""
-    output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
+    with held(config.output_dir, "training"):
+        return _fit(config, Path(config.output_dir))
+
+
+@torch.no_grad()
+def _fit(config: PatchConfig, output_dir: Path) -> Path:
     save_config(config, output_dir / "training_config.yaml")
     to_mel = LogMel(MelConfig())
     sounds = CodecSounds(config.corpus, "train", to_mel.config.sampling_rate)

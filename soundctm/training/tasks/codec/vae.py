@@ -120,7 +120,7 @@ class VAETask(Task):
 
 def train(config: VAETrainingConfig) -> Path:
     """Train, then write `<output_dir>/codec` (without a vocoder) and return its path."""
-    return loop.train(VAETask(config))
+    return loop.train(VAETask, config)
 
 
 @torch.no_grad()

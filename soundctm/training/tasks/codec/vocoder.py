@@ -187,7 +187,7 @@ class VocoderTask(Task):
 
 def train(config: VocoderTrainingConfig) -> Path:
     """Train; then write and return `<output_dir>/codec`, or `<output_dir>/vocoder` alone if no VAE was given."""
-    return loop.train(VocoderTask(config))
+    return loop.train(VocoderTask, config)
 
 
 def hear_through_vae(codec: AudioLDMCodec, mel: Tensor, count: int, draws: Sequence[torch.Generator]) -> None:

@@ -1,6 +1,9 @@
 """Checkpoints are whole or absent, and a resumed run is the same run."""
 
+import json
 import os
+import pickle
+import zlib
 
 import pytest
 import torch
@@ -84,6 +87,111 @@ def test_damaged_checkpoints_are_refused_and_passed_over(tmp_path, caplog, damag
         checkpointer.load(path)
     assert checkpointer.latest()[0] == 1
     assert "checkpoint-00000002" in caplog.text
+
+
+def damage(path):
+    (path / "state.pt").write_bytes(b"")
+
+
+def names(folder):
+    return sorted(path.name for path in folder.glob("checkpoint-*"))
+
+
+def test_rotation_counts_only_whole_checkpoints_of_the_run(tmp_path, caplog):
+    run = {"run": "a"}
+    checkpointer = Checkpointer(tmp_path, keep_last=2)
+    checkpointer.begin(0, "a")
+    for step in (1, 2, 3):
+        checkpointer.save(step, state(step) | run)
+    damage(tmp_path / "checkpoint-00000003")
+    checkpointer.save(4, state(4.0) | run)
+    assert names(tmp_path)[0] == "checkpoint-00000002", "the damaged one does not count"
+    for step in (5, 6):
+        checkpointer.save(step, state(step) | run)
+    assert names(tmp_path)[-2:] == ["checkpoint-00000005", "checkpoint-00000006"]
+    # both newest damaged: the run goes on at the one before them, and what it saves stays
+    for path in tmp_path.glob("checkpoint-*"):
+        if path.name != "checkpoint-00000005":
+            damage(path)
+    again = Checkpointer(tmp_path, keep_last=1)
+    step, found = again.latest()
+    assert step == 5 and found["run"] == "a"
+    again.begin(step, found["run"])
+    assert names(tmp_path) == ["checkpoint-00000005"]
+    assert names(tmp_path / "set-aside-1") == ["checkpoint-00000003", "checkpoint-00000006"]
+    assert "checkpoint-00000006 are not of this run up to step 5, or damaged: moved to" in caplog.text
+    again.save(6, state(6.5) | run)
+    assert names(tmp_path) == ["checkpoint-00000006"] and again.latest()[1]["spent"] == 6.5
+
+
+def test_another_run_in_the_folder_loses_nothing_and_takes_nothing(tmp_path, caplog):
+    first = Checkpointer(tmp_path, keep_last=1)
+    first.save(90, state(90.0) | {"run": "a"})
+    second = Checkpointer(tmp_path, keep_last=1)
+    second.begin(0, "b")
+    for step in (1, 2):
+        assert second.save(step, state(step) | {"run": "b"}).is_dir()
+    assert names(tmp_path) == ["checkpoint-00000002"] and second.latest()[0] == 2
+    assert Checkpointer(tmp_path / "set-aside-1").latest()[0] == 90
+    third = Checkpointer(tmp_path, keep_last=1)
+    third.begin(0, "c")
+    assert Checkpointer(tmp_path / "set-aside-2").latest()[0] == 2 and "set-aside-2" in caplog.text
+
+
+def test_what_was_just_saved_stays_beside_a_best_and_later_ones(tmp_path):
+    checkpointer = Checkpointer(tmp_path, keep_last=1, keep_best=True)
+    for step, score in ((10, 1.0), (20, 2.0), (30, 3.0)):
+        checkpointer.save(step, state(step), score)
+    assert names(tmp_path) == ["checkpoint-00000010", "checkpoint-00000030"]
+    saved = checkpointer.save(20, state(20.5), 4.0)  # also where nobody has called `begin`
+    assert saved.is_dir() and names(tmp_path) == [f"checkpoint-000000{step}" for step in (10, 20, 30)]
+    again = Checkpointer(tmp_path, keep_last=1, keep_best=True)
+    step, found = again.resume("best")
+    again.begin(step, found.get("run", ""))
+    assert names(tmp_path) == ["checkpoint-00000010"] and names(tmp_path / "set-aside-1")[-1] == "checkpoint-00000030"
+    again.save(15, state(15.0), 5.0)
+    assert names(tmp_path) == ["checkpoint-00000010", "checkpoint-00000015"]
+
+
+def test_checkpoints_none_of_which_is_whole_are_no_reason_to_begin_anew(tmp_path):
+    checkpointer = Checkpointer(tmp_path)
+    for step in (1, 2):
+        damage(checkpointer.save(step, state(step)))
+    with pytest.raises(UserError, match="no checkpoint in .* is whole.*--resume_from_checkpoint none"):
+        checkpointer.latest()
+
+
+@pytest.mark.parametrize("content", [b"no torch file", b"", b"PK\x03\x04 half a zip", pickle.dumps([1])])
+def test_a_state_that_fits_its_checksum_and_is_none_is_passed_over(tmp_path, caplog, content):
+    checkpointer = Checkpointer(tmp_path)
+    checkpointer.save(1, state(1.0))
+    path = checkpointer.save(2, state(2.0))
+    (path / "state.pt").write_bytes(content)
+    meta = {"step": 2, "bytes": len(content), "crc32": zlib.crc32(content)}
+    (path / "meta.json").write_text(json.dumps(meta))
+    assert checkpointer.latest()[0] == 1 and "checkpoint-00000002 is not a whole checkpoint" in caplog.text
+    (path / "meta.json").write_text("[" * 100_000)
+    assert checkpointer.latest()[0] == 1
+
+
+def test_a_save_killed_while_it_replaces_a_checkpoint_loses_neither(tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    checkpointer, replace = Checkpointer(tmp_path), os.replace
+    checkpointer.save(1, state(1.0))
+
+    def killed(source, target):
+        if ".tmp-" in str(source):
+            raise Killed
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpointing.os, "replace", killed)
+        with pytest.raises(Killed):
+            checkpointer.save(1, state(2.0))
+    checkpointer.begin(1, "")
+    assert checkpointer.latest()[1]["spent"] == 1.0 and not list(tmp_path.glob(".*"))
 
 
 def test_saving_the_same_step_again_replaces_it(tmp_path):

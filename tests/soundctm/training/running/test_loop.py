@@ -11,6 +11,7 @@ import toy
 from toy import toy_config
 
 from soundctm.errors import UserError
+from soundctm.files.locks import held
 from soundctm.training.running.loop import Loop
 
 
@@ -141,3 +142,38 @@ def test_wrong_options_are_refused(tmp_path):
         toy_config(tmp_path, log_every=0)
     with pytest.raises(UserError, match="no tracker 'paper'"):
         toy.train(toy_config(tmp_path, report_to=("paper",)))
+
+
+def test_a_new_run_sets_the_checkpoints_of_another_aside(tmp_path, caplog):
+    toy.train(toy_config(tmp_path, steps=20))
+    toy.train(toy_config(tmp_path, steps=10, label="b", resume_from_checkpoint=None))
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*"))[-1] == "checkpoint-00000010"
+    assert (tmp_path / "set-aside-1" / "checkpoint-00000020").is_dir() and "moved to" in caplog.text
+    assert toy.train(toy_config(tmp_path, steps=11, label="b")).is_file()  # goes on from its own
+
+
+def test_with_the_newest_checkpoints_damaged_the_one_before_is_gone_on_from_exactly(tmp_path, caplog):
+    first = toy.train(toy_config(tmp_path, keep_last=4))
+    before = weights(first)
+    first.unlink()
+    for step in (15, 20):
+        (tmp_path / f"checkpoint-{step:08d}" / "state.pt").write_bytes(b"")
+    with caplog.at_level(logging.WARNING):
+        after = weights(toy.train(toy_config(tmp_path, keep_last=4)))
+    assert caplog.text.count("skipping a broken checkpoint") == 2 and "resumed" not in caplog.text  # no other options
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert [line["step"] for line in lines(tmp_path) if line.get("event") == "resumed"] == [10]
+
+
+def test_a_half_line_of_a_killed_run_is_cut(tmp_path):
+    toy.train(toy_config(tmp_path, steps=10))
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 11, "los')
+    toy.train(toy_config(tmp_path, steps=12))
+    assert [line["step"] for line in lines(tmp_path) if "loss" in line] == list(range(1, 13))
+
+
+def test_a_second_training_into_the_folder_is_refused_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(toy.ToyTask, "__init__", lambda *_: pytest.fail("work was done"))
+    with held(tmp_path, "training"), pytest.raises(UserError, match=f"in use by a training .process {os.getpid()} on"):
+        toy.train(toy_config(tmp_path))

@@ -187,6 +187,22 @@ def test_sigterm_to_one_of_two_processes_saves_and_ends_both(tmp_path):
     assert Checkpointer.load(checkpoint)[0] == len(losses(tmp_path))
 
 
+def test_two_trainings_do_not_share_a_folder_and_a_dead_one_blocks_none(tmp_path):
+    """Runs of two processes each."""
+    config = toy_config(tmp_path / "run", batch_size=2, steps=100000, pause=0.01)
+    with processes.training("toy", config, 2) as started:
+        log = tmp_path / "run" / "log.jsonl"
+        wait_for(lambda: log.is_file() and log.read_text().count("\n") >= 7)
+        assert processes.run("toy", config, 2) == [2, 2]
+        assert "first process cannot" in (message := processes.error_file(config).read_text()) or "in use" in message
+        assert all(process.is_alive() for process in started)
+        for process in started:
+            os.kill(process.pid, signal.SIGKILL)
+        processes.finish(started)
+    assert processes.run("toy", dataclasses.replace(config, steps=12, pause=0.0), 2) == [0, 0]
+    assert not list((tmp_path / "run").glob(".*"))
+
+
 def test_killed_while_saving_the_last_whole_checkpoint_is_used(tmp_path):
     config = toy_config(tmp_path / "killed")
     with processes.training("toy", config, before="toy:save_slowly") as started:
