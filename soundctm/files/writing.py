@@ -1,28 +1,151 @@
-"""Writing a whole file or none of it."""
+"""Writing a whole file or none of it, and removing what writers that were killed left behind.
+
+A file is written under a temporary name of this process in the same folder, flushed to disk and renamed. So whoever
+reads it finds all of it, whenever the power goes. Temporary names tell host and process, so that a later run knows
+which of them nobody writes any more (`sweep`).
+"""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import hashlib
+import itertools
 import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Iterator
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from soundctm.errors import UserError
 
+FAILURES = (OSError, RuntimeError, SafetensorError)  # of system, torch and libsndfile, safetensors, when a disk is full
+STALE = 86_400  # seconds after which what another machine has begun is taken for left behind
 
-def write_whole(path: str | os.PathLike, content: str | bytes) -> None:
-    """Write `content` (text as UTF-8) under a temporary name, then rename it to `path`, whose folder is made.
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.([0-9a-f]{8})-(\d+)-\d+\.tmp")
+_numbers = itertools.count()
+_open: set[str] = set()  # temporary names in use by this process
 
-    Raises UserError when the place cannot be written.
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike) -> Iterator[Path]:
+    """Within the block, a temporary path to write the file at; it becomes `path`, whose folder is made, at the end.
+
+    The block shall only write. Raises UserError when that fails; nothing half-written stays, and what was there does.
     """
     path = Path(path)
-    digest = hashlib.sha256(path.name.encode("utf-8", "surrogateescape")).hexdigest()[:16]  # names may be long
-    temporary = path.with_name(f".{digest}.{os.getpid()}.tmp")
+    temporary = path.with_name(_temporary_name(path.name))
+    _open.add(temporary.name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        yield temporary
+        _flush(temporary)
         os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
+    except FAILURES as error:
+        raise UserError(f"{path} cannot be written: {reason(error)}") from error
     finally:
-        if temporary.exists():
+        _open.discard(temporary.name)
+        with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+@contextlib.contextmanager
+def whole_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """The same for a folder: within the block an empty folder to fill; it takes the place of `path` at the end."""
+    path = Path(path)
+    temporary, old = (path.with_name(_temporary_name(path.name)) for _ in range(2))
+    _open.update((temporary.name, old.name))
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for part in sorted(temporary.rglob("*")):
+            _flush(part)
+        if not (path.exists() and _exchange(temporary, path)):
+            if path.exists():
+                os.replace(path, old)
+            os.replace(temporary, path)
+    except FAILURES as error:
+        raise UserError(f"{path} cannot be written: {reason(error)}") from error
+    finally:
+        _open.difference_update((temporary.name, old.name))
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        for rest in (temporary, old):
+            shutil.rmtree(rest, ignore_errors=True)
+
+
+def write_whole(path: str | os.PathLike, content: str | bytes) -> None:
+    """Write `content` (text as UTF-8) whole to `path`, whose folder is made. Raises UserError as `whole_file`."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def sweep(folder: str | os.PathLike, deep: bool = False) -> int:
+    """Remove the temporary files and folders of dead processes in `folder`, and below it if `deep`; their number.
+
+    Those of other machines go when they are a day old. What cannot be removed stays.
+    """
+    removed = 0
+    with contextlib.suppress(OSError):
+        for path in list(Path(folder).rglob(".*.tmp") if deep else Path(folder).glob(".*.tmp")):
+            match = _TEMPORARY.fullmatch(path.name)
+            if match is None or path.name in _open or not _abandoned(path, match[1], int(match[2])):
+                continue
+            with contextlib.suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                removed += 1
+    return removed
+
+
+def reason(error: BaseException) -> str:
+    """Why a write failed, in a few words."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _temporary_name(name: str) -> str:
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:16]  # names may be long
+    return f".{digest}.{_host()}-{os.getpid()}-{next(_numbers)}.tmp"
+
+
+def _host() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _abandoned(path: Path, host: str, process: int) -> bool:
+    if host != _host():
+        try:
+            return time.time() - path.stat().st_mtime > STALE
+        except OSError:
+            return False
+    if process == os.getpid():
+        return True  # of an earlier process with this number; ours are known
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two names in one step, so that a kill finds one of them in place; False where the system cannot."""
+    try:
+        swap = ctypes.CDLL(None).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    return swap(-100, os.fsencode(one.absolute()), -100, os.fsencode(other.absolute()), 2) == 0
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,9 +1,15 @@
 """A file is written whole or not at all, whatever its name."""
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from soundctm.errors import UserError
-from soundctm.files import write_whole
+from soundctm.files import sweep, whole_file, whole_folder, write_whole, writing
 
 
 @pytest.mark.parametrize("name", ["a.html", "x" * 250, "x" * 250 + ".png", "雷" * 80])
@@ -21,3 +27,48 @@ def test_what_cannot_be_written_is_one_clear_error_and_leaves_nothing(tmp_path):
         with pytest.raises(UserError, match=f"{path.name} cannot be written"):
             write_whole(path, "text")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_folder_is_replaced_whole_or_stays_as_it_was(tmp_path):
+    folder = tmp_path / "made"
+    for content in ("old", "new"):
+        with whole_folder(folder) as temporary:
+            (temporary / "part").mkdir()
+            (temporary / "part" / content).write_text(content)
+    assert [path.name for path in folder.rglob("*")] == ["part", "new"]
+    with pytest.raises(UserError, match="made cannot be written: no room"), whole_folder(folder) as temporary:
+        (temporary / "half").write_text("")
+        raise RuntimeError("no room")  # as torch and libsndfile say it
+    assert [path.name for path in folder.rglob("*")] == ["part", "new"] and os.listdir(tmp_path) == ["made"]
+
+
+KILLED = """
+import os, signal, sys
+from soundctm.files import whole_file, whole_folder
+with whole_file(sys.argv[1] + "/a.txt") as a, whole_folder(sys.argv[1] + "/b") as b:
+    a.write_text("half")
+    (b / "c").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_killed_writers_left_is_swept_and_what_is_being_written_is_not(tmp_path):
+    process = subprocess.run([sys.executable, "-c", KILLED, tmp_path], cwd=Path(__file__).parents[3])
+    assert process.returncode == -signal.SIGKILL and len(os.listdir(tmp_path)) == 2
+    (tmp_path / ".other.tmp").write_text("not ours")
+    with whole_file(tmp_path / "mine") as temporary:
+        temporary.write_text("")
+        elsewhere = temporary.name.replace(writing._host(), "0" * 8)
+        (tmp_path / elsewhere).write_text("")  # of another machine, and young
+        assert sweep(tmp_path) == 2 and temporary.exists()
+    assert sorted(os.listdir(tmp_path)) == sorted([".other.tmp", elsewhere, "mine"])
+    os.utime(tmp_path / elsewhere, (0, 0))
+    assert sweep(tmp_path.parent, deep=True) == 1
+
+
+def test_it_is_flushed_before_it_has_its_name(tmp_path, monkeypatch):
+    done, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(writing.os, "fsync", lambda d: (done.append("flush"), fsync(d)))
+    monkeypatch.setattr(writing.os, "replace", lambda a, b: (done.append("rename"), replace(a, b)))
+    write_whole(tmp_path / "a", "text")
+    assert done == ["flush", "rename"]
