@@ -82,14 +82,13 @@ def decode_audio(file: str | os.PathLike | BinaryIO, name: str, *, whole: bool =
     With `whole`, a file that ends before its header says it does is an error, too. Raises UserError as `read_audio`.
     """
     try:
-        with soundfile.SoundFile(file) as sound:
+        # As bytes, because soundfile cannot encode names that are no UTF-8.
+        with soundfile.SoundFile(os.fsencode(file) if isinstance(file, str | os.PathLike) else file) as sound:
             expected, remarks, rate = sound.frames, sound.extra_info, sound.samplerate
             samples = sound.read(dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, RuntimeError) as error:
-        # libsndfile's sentences begin with the address of the object that was read.
-        reason = str(error).rsplit(": ", 1)[-1].strip()
         known = "wav, flac, ogg and mp3 are known"
-        raise UserError(f"{name} cannot be read as a sound file ({known}): {reason}") from error
+        raise UserError(f"{name} cannot be read as a sound file ({known}): {reason_of(error)}") from error
     if whole and (len(samples) < expected or _says_truncated(remarks)):
         raise UserError(f"{name} is truncated: it ends before its header says")
     if len(samples) == 0:
@@ -100,6 +99,11 @@ def decode_audio(file: str | os.PathLike | BinaryIO, name: str, *, whole: bool =
     if not torch.isfinite(waveform).all():
         raise UserError(f"{name} holds NaN or infinite samples")
     return waveform, int(rate)
+
+
+def reason_of(error: Exception) -> str:
+    """What libsndfile says is wrong: its sentences begin with the file, or the address of the object, that was read."""
+    return str(error).rsplit(": ", 1)[-1].strip()
 
 
 def _says_truncated(remarks: str) -> bool:

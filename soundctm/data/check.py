@@ -73,7 +73,7 @@ def _look_at(path: Path) -> tuple[str, str, str]:
     try:
         waveform = read_audio(path)[:1]
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        rate = soundfile.info(path).samplerate
+        rate = soundfile.info(os.fsencode(path)).samplerate
     except (UserError, OSError) as error:
         return "unreadable", str(error), ""
     seconds, peak = waveform.shape[1] / rate, waveform.abs().max().item()

@@ -1,7 +1,9 @@
 """Which clips a run makes: the name and the seed of each.
 
 A seed comes from (seed, file name or else caption, sample number), so adding or reordering captions changes no other
-clip. A name is one harmless path component, and no two clips of a run share it, on any file system.
+clip. A name keeps the folders that its list gives it, is harmless, stays below the output folder, and no two clips of a
+run share it, on any file system. Further captions of one file get a piece of their hash: `x.wav`, `x-867d08.wav`;
+evaluation pairs them by the same rule (soundctm.evaluation.folders.pairing).
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ MAX_BYTES = 120  # of a name without its ending; file systems end at 255
 class Clip:
     """One wav to make."""
 
-    name: str  # file name without `.wav`
+    name: str  # file name without `.wav`, with folders: "birds/a"
     caption: str
     seed: int
 
@@ -44,24 +46,30 @@ def plan_clips(prompts: Sequence[Prompt], seed: int, num_samples: int) -> list[C
 
 
 def safe_stem(text: str, is_file_name: bool) -> str:
-    """A file name (without ending) made of `text`: its last path component if it is a file name, else its words.
+    """A name (without ending) made of `text`: that of a file with its folders, or else the words of a caption.
 
-    A file name keeps all that is harmless, so that wavs can be paired with references by name. The result is never
-    empty, hidden, or a path.
+    A file name keeps all that is harmless, so that wavs can be paired with references by name; of one that leaves its
+    folder (`/etc/x.wav`, `C:\\x.wav`, `../x.wav`) the last part. No part of the result is empty or hidden.
     """
     text = unicodedata.normalize("NFC", text)
-    if is_file_name:
-        parts = [part for part in re.split(r"[/\\]+", text) if part.strip(". ")]
-        text = re.sub(r"\.[A-Za-z0-9]{1,5}$", "", parts[-1]) if parts else ""
-        stem = "".join("_" if c in '<>:"|?*' or not c.isprintable() else c for c in text)
-    else:
-        stem = re.sub(r"\W+", "_", text).strip("_")
-    return stem.encode("utf-8")[:MAX_BYTES].decode("utf-8", errors="ignore").strip(". ") or "clip"
+    if not is_file_name:
+        return _part(re.sub(r"\W+", "_", text).strip("_"))
+    parts = re.split(r"[/\\]", text)
+    leaves = not parts[0].strip() or re.fullmatch("[A-Za-z]:", parts[0]) or ".." in (part.strip() for part in parts)
+    parts = [part for part in parts if part.strip(". ")] or [""]
+    folders = [] if leaves else parts[:-1]
+    return "/".join(map(_part, [*folders, re.sub(r"\.[A-Za-z0-9]{1,5}$", "", parts[-1])]))
+
+
+def _part(text: str) -> str:
+    """One component of a path, of at most MAX_BYTES, that every file system takes."""
+    text = "".join("_" if c in '<>:"|?*/\\' or not c.isprintable() else c for c in text)
+    return text.encode("utf-8")[:MAX_BYTES].decode("utf-8", errors="ignore").strip(". ") or "clip"
 
 
 def _free_names(prompt: Prompt, num_samples: int, taken: set[str]) -> list[str]:
     stem = safe_stem(prompt.file_name or prompt.caption, prompt.file_name is not None)
-    digest = hashlib.sha256(f"{prompt.file_name}\n{prompt.caption}".encode()).hexdigest()[:6]
+    digest = hashlib.sha256(f"{prompt.file_name}\n{prompt.listed_caption}".encode()).hexdigest()[:6]
     count = 1
     while True:
         base = stem if count == 1 else f"{stem}-{digest}" if count == 2 else f"{stem}-{digest}-{count - 1}"

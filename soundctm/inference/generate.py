@@ -90,7 +90,7 @@ def draw_missing(folder: Path, entries: Sequence[Entry]) -> None:
     for entry in entries:
         wav = folder / entry.file
         if wav.exists() and not wav.with_suffix(".png").exists():
-            audio, rate = soundfile.read(wav, dtype="float32")
+            audio, rate = soundfile.read(os.fsencode(wav), dtype="float32")
             save_spectrogram(wav.with_suffix(".png"), audio, rate, entry.caption)
 
 

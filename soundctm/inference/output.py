@@ -61,5 +61,5 @@ def write_temporary_wav(path: Path, audio: np.ndarray, sampling_rate: int) -> Pa
     import soundfile
 
     temporary = path.with_name(f".{path.stem[:100]}.{os.getpid()}.tmp")
-    soundfile.write(temporary, to_int16(audio), sampling_rate, subtype="PCM_16", format="WAV")
+    soundfile.write(os.fsencode(temporary), to_int16(audio), sampling_rate, subtype="PCM_16", format="WAV")
     return temporary

@@ -6,9 +6,10 @@ import csv
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from soundctm.data.names import shown
 from soundctm.errors import UserError
 
 MAX_CAPTION = 10_000  # characters; a longer one means that the file is no caption file
@@ -20,6 +21,12 @@ class Prompt:
 
     caption: str
     file_name: str | None = None
+    without_prefix: str | None = field(default=None, compare=False)  # where one stands before the caption
+
+    @property
+    def listed_caption(self) -> str:
+        """The caption as its list has it: what tells several captions of one file apart."""
+        return self.caption if self.without_prefix is None else self.without_prefix
 
 
 def read_prompts(
@@ -33,10 +40,12 @@ def read_prompts(
     for text in captions:
         if not text.strip():
             raise UserError("a --prompt is empty; give a caption")
+        if shown(text) != text:
+            raise UserError(f"the --prompt {shown(text)!r} is not UTF-8 text")
         prompts.append(Prompt(_one_line(text)))
     if path is not None:
         prompts += _read_file(Path(path))
-    return [Prompt((prefix or "") + p.caption, p.file_name) for p in prompts]
+    return [Prompt(prefix + p.caption, p.file_name, p.caption) for p in prompts] if prefix else prompts
 
 
 def _read_file(path: Path) -> list[Prompt]:

@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from soundctm.data.names import shown
 from soundctm.files import write_whole
 
 FFT, HOP, MELS = 1024, 160, 128
@@ -58,7 +59,7 @@ def draw_levels(axes: Axes, levels: np.ndarray, seconds: float, sampling_rate: i
 
 def write_title(axes: Axes, title: str, length: int = 90, size: float = 10.0) -> None:
     """A title of at most `length` characters in which nothing is taken for a formula."""
-    axes.set_title(textwrap.shorten(title, length, placeholder="..."), fontsize=size, parse_math=False)
+    axes.set_title(textwrap.shorten(shown(title), length, placeholder="..."), fontsize=size, parse_math=False)
 
 
 def new_figure(width: float, height: float, **settings) -> Figure:

@@ -118,7 +118,8 @@ def test_no_name_in_common_and_folders_that_hold_too_little(folders, refused_in_
     made = write_folder(tmp_path / "made", 12, take=1)
     for path in sorted(made.iterdir()):
         path.rename(made / f"x{path.name}")
-    refused_in_process("kl compares clips of one name", "--generated_dir", made, "--reference_dir", folders[0])
+    given = ["--generated_dir", made, "--reference_dir", folders[0], "--metrics", "kl,kl_sigmoid"]
+    refused_in_process("kl compares clips of one name", *given)
     (tmp_path / "empty").mkdir()
     refused_in_process("empty holds no wav", "--generated_dir", tmp_path / "empty", "--metrics", "is")
     refused_in_process("holds one clip", "--generated_dir", write_folder(tmp_path / "one", 1), "--metrics", "is")

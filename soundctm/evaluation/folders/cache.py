@@ -25,6 +25,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from soundctm.data import audio, resampling
+from soundctm.data.names import shown
 from soundctm.errors import UserError
 from soundctm.evaluation.extractors.base import Features
 from soundctm.evaluation.folders import clips
@@ -37,11 +38,11 @@ LIBRARIES = ("torch", "torchaudio", "soundfile", "transformers")
 
 @dataclass(frozen=True)
 class Entry:
-    """What is stored of one file: its features, its length in seconds and whether it is silent."""
+    """What is stored of one file: its features, its length in seconds and its largest |sample|."""
 
     features: Features
     seconds: float
-    silent: bool
+    peak: float
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,10 @@ class FeatureCache:
         folder = Path(os.path.abspath(folder))
         name = f"{key.extractor}-{key.weights[:16]}.safetensors"
         elsewhere = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-        self.places = (
-            folder.with_name(f"{folder.name}.features") / name,
-            user_cache() / f"{folder.name}-{elsewhere}.features" / name,
-        )
+        beside = folder.with_name(f"{folder.name}.features") / name
+        in_cache = user_cache() / f"{shown(folder.name)}-{elsewhere}.features" / name
+        # safetensors opens no path whose bytes are no UTF-8.
+        self.places = (beside, in_cache) if shown(beside) == str(beside) else (in_cache,)
 
     def read(self) -> dict[str, Entry]:
         """What is stored; nothing where there is no file, one with another key, or one that is damaged."""
@@ -136,7 +137,7 @@ def _content(entries: Mapping[str, Entry], key: Key) -> bytes:
     tensors = {"embeddings": torch.cat([f.embeddings for f in features])} if features else {}
     if features and features[0].logits is not None:
         tensors["logits"] = torch.stack([f.logits for f in features])
-    table = [[digest, len(entry.features.embeddings), entry.seconds, entry.silent] for digest, entry in entries.items()]
+    table = [[digest, len(entry.features.embeddings), entry.seconds, entry.peak] for digest, entry in entries.items()]
     metadata = {"key": key.text, "clips": json.dumps(table)}
     return save(tensors, {**metadata, "checksum": _checksum(tensors, metadata)})
 
@@ -153,8 +154,8 @@ def _entries(path: Path, key: Key) -> dict[str, Entry]:
     embeddings = tensors["embeddings"].split([patches for _, patches, _, _ in table]) if table else ()
     logits = tensors.get("logits", [None] * len(table))
     return {
-        digest: Entry(Features(rows, classes), seconds, silent)
-        for (digest, _, seconds, silent), rows, classes in zip(table, embeddings, logits, strict=True)
+        digest: Entry(Features(rows, classes), seconds, peak)
+        for (digest, _, seconds, peak), rows, classes in zip(table, embeddings, logits, strict=True)
     }
 
 

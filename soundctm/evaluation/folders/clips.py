@@ -31,6 +31,7 @@ RESAMPLER = "sinc_interp_kaiser (as torchaudio), rolloff 0.95"
 CHANNEL = "first"
 AHEAD = 4  # files per thread that are read before they are needed
 SILENCE = 1e-4  # largest |sample| of a clip that counts as silent, -80 dBFS
+BEYOND = 10.0  # largest |sample| above which floats cannot be meant to lie in [-1, 1]: 20 dB over full scale
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Sound:
     digest: str  # sha256 of the file
     waveforms: Mapping[int, Tensor]
     seconds: float
-    silent: bool
+    peak: float  # largest |sample|
 
 
 @dataclass(frozen=True)
@@ -52,21 +53,38 @@ class Unreadable:
 
 
 def list_clips(folder: str | os.PathLike) -> list[Path]:
-    """The wav, flac, ogg and mp3 files of a folder, sorted by name; not those of its subfolders, nor hidden ones.
+    """The wav, flac, ogg and mp3 files of a folder and its subfolders, sorted by name; hidden ones are none.
 
     Raises UserError when there is no such folder, and for fewer than two files.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"no folder at {folder}" + (": it is a file" if folder.exists() else ""))
-    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    clips = [folder / name for name in names if name.lower().endswith(SUFFIXES)]
-    clips = [path for path in clips if path.is_file()]
+    clips = sorted(_sounds_below(folder), key=lambda path: clip_name(path, folder))
     if not clips:
-        raise UserError(f"{folder} holds no wav, flac, ogg or mp3 files (subfolders are not looked at)")
+        raise UserError(f"{folder} holds no wav, flac, ogg or mp3 files, nor do its subfolders")
     if len(clips) == 1:
         raise UserError(f"{folder} holds one clip, {clips[0].name}; an evaluation needs at least two")
     return clips
+
+
+def clip_name(path: Path, folder: str | os.PathLike) -> str:
+    """What a clip of `folder` is called: its path below it, `birds/a.wav`."""
+    return path.relative_to(folder).as_posix()
+
+
+def _sounds_below(folder: Path) -> Iterator[Path]:
+    seen: set[str] = set()  # of folders, which links may make endless
+    for place, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        for name in names:
+            path = Path(place, name)
+            if not name.startswith(".") and name.lower().endswith(SUFFIXES) and path.is_file():
+                yield path
 
 
 def file_digest(path: Path) -> str | Unreadable:
@@ -86,7 +104,7 @@ def read_sound(path: Path, rates: Sequence[int]) -> Sound | Unreadable:
         return Unreadable(path.name, str(error))
     first = samples[0]
     waveforms = {new_rate: resample(first, rate, new_rate) for new_rate in rates}
-    return Sound(_digest(content), waveforms, len(first) / rate, first.abs().max().item() <= SILENCE)
+    return Sound(_digest(content), waveforms, len(first) / rate, first.abs().max().item())
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:

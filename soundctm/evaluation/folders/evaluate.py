@@ -8,29 +8,42 @@ print(report.table())
 from __future__ import annotations
 
 import datetime
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from soundctm.data.names import shown
 from soundctm.devices import usable_device
 from soundctm.errors import UserError
 from soundctm.evaluation.extractors import registry
-from soundctm.evaluation.folders.features import LazyExtractor, folder_features
+from soundctm.evaluation.folders.clips import clip_name, list_clips
+from soundctm.evaluation.folders.features import FolderFeatures, LazyExtractor, folder_features
 from soundctm.evaluation.folders.metrics import METRICS, Comparison, real_score
 from soundctm.evaluation.folders.options import EvaluationOptions
-from soundctm.evaluation.folders.pairing import Pairing, pair_by_name
+from soundctm.evaluation.folders.pairing import pair_by_name
 from soundctm.evaluation.folders.report import Report, Result
 from soundctm.evaluation.statistics.result import Score
+from soundctm.inference.clips import plan_clips
 from soundctm.inference.prompts import Prompt, read_prompts
+
+log = logging.getLogger(__name__)
+
+Planned = tuple[str, str]  # metric, extractor
 
 
 def evaluate(options: EvaluationOptions) -> Report:
-    """All metrics that `options` ask for. Raises UserError for what is wrong with them, their folders or files."""
+    """All metrics that `options` ask for and that can be had; the report says which cannot, and why.
+
+    What can be known from options and names is checked before any sound is read. Raises UserError for what is wrong
+    with options, folders or files, and when no metric is left.
+    """
     began, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
     device = usable_device(options.device)
     weights = registry.parse_weights(options.weights)
-    planned = _planned(options)
+    left_out: dict[str, str] = {}
+    planned = _with_partners(_planned(options), options, left_out)
     extractors = {name: LazyExtractor(name, weights.get(name), device) for _, name in planned}
     captions = _captions(options.captions) if options.captions else []
 
@@ -42,10 +55,14 @@ def evaluate(options: EvaluationOptions) -> Report:
             reference = folder_features(options.reference_dir, list(extractors.values()), **settings)
     results = []
     for metric, name in planned:
-        comparison = Comparison(name, generated, reference, seed=options.seed)
-        results.append(_result(metric, extractors[name], _with_pairs(metric, extractors[name], comparison, captions)))
+        try:
+            results.append(_compared(metric, extractors[name], generated, reference, captions, options.seed))
+        except UserError as error:  # too few clips for this statistic, for example; the others may do with them
+            _leave_out(f"{METRICS[metric].title}, {name}", str(error), left_out)
     if "class_accuracy" in options.metrics:
         results.append(_class_accuracy(options))
+    if not results:
+        raise UserError("; ".join(dict.fromkeys(left_out.values())))
     return Report(
         tuple(results),
         options.generated_dir,
@@ -56,11 +73,12 @@ def evaluate(options: EvaluationOptions) -> Report:
         device,
         began.isoformat(timespec="seconds"),
         time.perf_counter() - clock,
+        left_out,
     )
 
 
-def _planned(options: EvaluationOptions) -> list[tuple[str, str]]:
-    """(metric, extractor), in the order of the metrics; the CLAP score has an extractor of its own."""
+def _planned(options: EvaluationOptions) -> list[Planned]:
+    """In the order of the metrics; the CLAP score has an extractor of its own."""
     planned = []
     for metric in options.metrics:
         if metric == "class_accuracy":
@@ -77,17 +95,56 @@ def _planned(options: EvaluationOptions) -> list[tuple[str, str]]:
     return planned
 
 
-def _with_pairs(
-    metric: str, extractor: LazyExtractor, comparison: Comparison, captions: Sequence[Prompt]
-) -> Comparison:
-    """The comparison with what `metric` pairs the generated clips with, if it does. Raises UserError for no pair."""
+def _with_partners(planned: list[Planned], options: EvaluationOptions, left_out: dict[str, str]) -> list[Planned]:
+    """`planned` without the metrics that compare clips by name where no name has a partner. Reads names alone."""
+    paired = [metric for metric, _ in planned if METRICS[metric].needs_pairs]
+    if not paired:
+        return planned
+    generated = _names(options.generated_dir)
+    for metric in dict.fromkeys(paired):
+        if metric == "clap":
+            first, what = _planned_names(_captions(options.captions)), "captions"
+        else:
+            first, what = _names(options.reference_dir), "reference clips"
+        if not pair_by_name(first, generated, what).pairs:
+            reason = (
+                f"{metric} compares clips of one name, and no name of the generated clips ({shown(generated[0])}, ...) "
+                f"is among the {what} ({shown(first[0])}, ...)"
+            )
+            _leave_out(METRICS[metric].title, reason, left_out)
+            planned = [(other, name) for other, name in planned if other != metric]
+    if not planned and "class_accuracy" not in options.metrics:
+        raise UserError("; ".join(dict.fromkeys(left_out.values())))
+    return planned
+
+
+def _leave_out(metric: str, reason: str, left_out: dict[str, str]) -> None:
+    left_out[metric] = reason
+    log.warning("no %s: %s", metric, reason)
+
+
+def _names(folder: str) -> list[str]:
+    return [clip_name(path, folder) for path in list_clips(folder)]
+
+
+def _compared(
+    metric: str,
+    extractor: LazyExtractor,
+    generated: FolderFeatures,
+    reference: FolderFeatures | None,
+    captions: Sequence[Prompt],
+    seed: int,
+) -> Result:
+    """The result of one metric with what it pairs the generated clips with, if it does."""
+    comparison = Comparison(extractor.name, generated, reference, seed=seed)
     if not METRICS[metric].needs_pairs:
-        return comparison
-    names = comparison.generated.names
+        return _result(metric, extractor, comparison)
     if metric != "clap":
-        return replace(comparison, pairing=_paired(metric, comparison.reference.names, names, "reference clips"))
-    pairing = _paired(metric, [prompt.file_name for prompt in captions], names, "captions")
-    return replace(comparison, pairing=pairing, captions=extractor.loaded.embed_texts([p.caption for p in captions]))
+        pairing = pair_by_name(reference.names, generated.names, "reference clips")
+        return _result(metric, extractor, replace(comparison, pairing=pairing))
+    pairing = pair_by_name(_planned_names(captions), generated.names, "captions")
+    embedded = extractor.loaded.embed_texts([prompt.caption for prompt in captions])
+    return _result(metric, extractor, replace(comparison, pairing=pairing, captions=embedded))
 
 
 def _result(name: str, extractor: LazyExtractor, comparison: Comparison) -> Result:
@@ -105,14 +162,9 @@ def _result(name: str, extractor: LazyExtractor, comparison: Comparison) -> Resu
     )
 
 
-def _paired(metric: str, first: Sequence[str], generated: Sequence[str], what: str) -> Pairing:
-    pairing = pair_by_name(first, generated, what)
-    if not pairing.pairs:
-        raise UserError(
-            f"{metric} compares clips of one name, and no name of the generated clips ({generated[0]}, ...) "
-            f"is among the {what} ({first[0]}, ...)"
-        )
-    return pairing
+def _planned_names(captions: Sequence[Prompt]) -> list[str]:
+    """The names that inference gives the clips of `captions`: further captions of one file have names of their own."""
+    return [f"{clip.name}.wav" for clip in plan_clips(captions, 0, 1)]
 
 
 def _captions(path: str) -> list[Prompt]:

@@ -10,7 +10,7 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +21,17 @@ from soundctm.errors import UserError
 from soundctm.evaluation.extractors import registry
 from soundctm.evaluation.extractors.base import Extractor, Features
 from soundctm.evaluation.folders.cache import Entry, FeatureCache, Key
-from soundctm.evaluation.folders.clips import Sound, Unreadable, file_digest, in_order, list_clips, read_sound
+from soundctm.evaluation.folders.clips import (
+    BEYOND,
+    SILENCE,
+    Sound,
+    Unreadable,
+    clip_name,
+    file_digest,
+    in_order,
+    list_clips,
+    read_sound,
+)
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +85,8 @@ class FolderFeatures:
     names: tuple[str, ...]
     seconds: tuple[float, ...]
     silent: tuple[str, ...]  # names; they count like every other clip
+    beyond: tuple[str, ...]  # names of those far beyond full scale; they count, too
+    same: tuple[tuple[str, ...], ...]  # names that share one content
     unreadable: tuple[Unreadable, ...]
     features: Mapping[str, tuple[Features, ...]] = field(repr=False)
     computed: int  # clips that the cache did not know
@@ -88,10 +100,10 @@ class FolderFeatures:
         return [clip.logits for clip in self.features[extractor]]
 
     def only(self, chosen: Sequence[int]) -> FolderFeatures:
-        """The clips with these indices; what is said of silent and unreadable ones stays that of the folder."""
+        """The clips with these indices; what is said of odd ones (silent, unreadable, ...) stays that of the folder."""
         features = {name: tuple(clips[i] for i in chosen) for name, clips in self.features.items()}
         names, seconds = (tuple(values[i] for i in chosen) for values in (self.names, self.seconds))
-        return FolderFeatures(self.folder, names, seconds, self.silent, self.unreadable, features, self.computed)
+        return replace(self, names=names, seconds=seconds, features=features)
 
 
 def folder_features(
@@ -144,7 +156,7 @@ def _compute(
             sounds = [sound for path, sound in batch if extractor in lacking[path]]
             features = extractor([sound.waveforms[extractor.sampling_rate] for sound in sounds]) if sounds else []
             for sound, feature in zip(sounds, features, strict=True):
-                known[extractor.name][sound.digest] = Entry(feature, sound.seconds, sound.silent)
+                known[extractor.name][sound.digest] = Entry(feature, sound.seconds, sound.peak)
         batch.clear()
 
     batch: list[tuple[Path, Sound]] = []
@@ -171,14 +183,48 @@ def _gathered(
             f"{len(unreadable)} of the {len(digests)} clips of {folder} cannot be evaluated (more than 1 %), "
             f"among them {unreadable[0].name}"
         )
-    readable = {path: digest for path, digest in digests.items() if isinstance(digest, str)}
+    readable = {clip_name(path, folder): digest for path, digest in digests.items() if isinstance(digest, str)}
     facts = next(iter(known.values()))
-    seconds = {path.name: facts[digest].seconds for path, digest in readable.items()}
-    silent = tuple(path.name for path, digest in readable.items() if facts[digest].silent)
+    peaks = {name: facts[digest].peak for name, digest in readable.items()}
+    seconds = {name: facts[digest].seconds for name, digest in readable.items()}
+    silent = tuple(name for name, peak in peaks.items() if peak <= SILENCE)
+    beyond = tuple(name for name, peak in peaks.items() if peak > BEYOND)
+    contents: dict[bytes, list[str]] = {}
+    for name, digest in readable.items():
+        if name not in silent:  # what is equal of those is no content
+            contents.setdefault(facts[digest].features.embeddings.numpy().tobytes(), []).append(name)
+    same = tuple(tuple(names) for names in contents.values() if len(names) > 1)
+    _warn(Path(folder), silent, beyond, same, seconds, peaks)
+    features = {name: tuple(entries[d].features for d in readable.values()) for name, entries in known.items()}
+    return FolderFeatures(
+        folder, tuple(seconds), tuple(seconds.values()), silent, beyond, same, unreadable, features, computed
+    )
+
+
+def _warn(
+    folder: Path,
+    silent: Sequence[str],
+    beyond: Sequence[str],
+    same: Sequence[Sequence[str]],
+    seconds: Mapping[str, float],
+    peaks: Mapping[str, float],
+) -> None:
+    """A line for each clip that is none to be proud of."""
     for name in silent:
         log.warning("%s is silent; it counts like every other clip", folder / name)
+    for name in beyond:
+        log.warning(
+            "%s peaks at %.4g, far beyond full scale; float files are read as scaled to [-1, 1] (16 bits: over 32768)",
+            folder / name,
+            peaks[name],
+        )
+    for names in same:
+        log.warning("%s: %d clips have the same content: %s", folder, len(names), listed(names))
     for name, length in seconds.items():
         if length < SHORT:
             log.warning("%s lasts %.3f s; extractors pad it with zeros", folder / name, length)
-    features = {name: tuple(entries[d].features for d in readable.values()) for name, entries in known.items()}
-    return FolderFeatures(folder, tuple(seconds), tuple(seconds.values()), silent, unreadable, features, computed)
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Some of `names` for people."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePath
+from pathlib import PurePosixPath
 
 import torch
 from torch import Tensor
@@ -118,11 +118,13 @@ def real_score(metric: Metric, comparison: Comparison) -> tuple[Score | None, st
 
 def halves(names: Sequence[str], seed: int) -> tuple[list[int], list[int]]:
     """Indices of two disjoint sets of as many clips, by a hash of seed and name: adding a clip moves few others."""
-    order = sorted(
-        range(len(names)), key=lambda i: hashlib.sha256(f"{seed}/{PurePath(names[i]).stem}".encode()).digest()
-    )
+    order = sorted(range(len(names)), key=lambda i: _digest(f"{seed}/{PurePosixPath(names[i]).with_suffix('')}"))
     half = len(names) // 2
     return sorted(order[:half]), sorted(order[half : 2 * half])
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
 
 def _paired_logits(c: Comparison) -> tuple[Tensor, Tensor]:

@@ -67,6 +67,7 @@ def check_options(options: EvaluationOptions) -> None:
         raise UserError(f"no folder of generated clips at {options.generated_dir}")
     if options.reference_dir is not None and not Path(options.reference_dir).is_dir():
         raise UserError(f"no folder of reference clips at {options.reference_dir}")
+    _check_apart(options)
     for name, values in (("metrics", options.metrics), ("extractors", options.extractors)):
         if not values or len(set(values)) < len(values):
             raise UserError(f"{name} is {' '.join(values)!r}; it must name at least one, and none twice")
@@ -88,3 +89,15 @@ def check_options(options: EvaluationOptions) -> None:
         raise UserError(f"batch_size is {options.batch_size}; it must be at least 1")
     if not 0 <= options.num_workers <= 64:
         raise UserError(f"num_workers is {options.num_workers}; it must lie between 0 and 64")
+
+
+def _check_apart(options: EvaluationOptions) -> None:
+    """Raises UserError when one of the folders lies in the other, whose clips it would then hold, too."""
+    if options.reference_dir is None:
+        return
+    made, real = Path(options.generated_dir).resolve(), Path(options.reference_dir).resolve()
+    if made != real and (made in real.parents or real in made.parents):
+        raise UserError(
+            f"of {options.reference_dir} and {options.generated_dir}, one lies in the other; subfolders belong to a "
+            "folder, so give two that lie apart"
+        )

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import soundctm
+from soundctm.data.names import shown
 from soundctm.evaluation.folders.cache import code_version, library_versions
 from soundctm.evaluation.folders.clips import CHANNEL, RESAMPLER
-from soundctm.evaluation.folders.features import FolderFeatures
+from soundctm.evaluation.folders.features import FolderFeatures, listed
 from soundctm.evaluation.folders.metrics import LEVEL
 from soundctm.evaluation.folders.pairing import Pairing
 from soundctm.evaluation.statistics.result import Score
@@ -52,6 +53,7 @@ class Report:
     device: str
     time: str  # ISO 8601, when the run began
     seconds: float  # that it took
+    left_out: Mapping[str, str] = field(default_factory=dict)  # why, by metric
 
     def __getitem__(self, metric: str) -> Result:
         """The result of a name as in the table: `report["FAD-YAMNet"].value`."""
@@ -63,13 +65,14 @@ class Report:
     def lines(self) -> list[dict[str, Any]]:
         """One dictionary per metric, fit for JSON."""
         common = {
-            "reference_dir": self.reference_dir,
-            "generated_dir": self.generated_dir,
+            "reference_dir": None if self.reference_dir is None else shown(self.reference_dir),
+            "generated_dir": shown(self.generated_dir),
             "reference_clips": _described(self.reference),
             "generated_clips": _described(self.generated),
             "channel": CHANNEL,
             "resampler": RESAMPLER,
             "seed": self.seed,
+            "left_out": dict(self.left_out),
             "device": self.device,
             "time": self.time,
             "seconds": round(self.seconds, 3),
@@ -79,7 +82,7 @@ class Report:
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the JSON lines, all or none."""
-        write_whole(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in self.lines()))
+        write_whole(path, shown("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in self.lines())))
 
     def table(self) -> str:
         """For people: a line per metric, then what they must know to read it."""
@@ -93,14 +96,17 @@ class Report:
             rows.append((result.metric, f"{score.value:.3f}", interval, real, clips, better))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join([*lines, *self.notes()])
+        return shown("\n".join([*lines, *self.notes()]))
 
     def notes(self) -> list[str]:
         """What limits the numbers: which clips, what "real clips" stands for, pairs, few clips."""
-        notes = [f"{result.metric}, real clips: {result.real_is}" for result in self.results if result.real is not None]
+        notes = [f"no {metric}: {reason}" for metric, reason in self.left_out.items()]
+        notes += [
+            f"{result.metric}, real clips: {result.real_is}" for result in self.results if result.real is not None
+        ]
         for name, features in (("reference", self.reference), ("generated", self.generated)):
             if features is not None:
-                notes.append(_clips_note(name, features))
+                notes += [_clips_note(name, features), *_odd_notes(name, features)]
         for result in self.results:
             if result.pairing is not None:
                 notes.append(_pairing_note(result))
@@ -150,6 +156,8 @@ def _described(features: FolderFeatures | None) -> dict[str, Any] | None:
         "seconds": round(sum(features.seconds), 3),
         "median_seconds": round(statistics.median(features.seconds), 3),
         "silent": list(features.silent),
+        "beyond_full_scale": list(features.beyond),
+        "same_content": [list(names) for names in features.same],
         "unreadable": [{"file": clip.name, "reason": clip.reason} for clip in features.unreadable],
     }
 
@@ -160,14 +168,22 @@ def _clips_note(name: str, features: FolderFeatures) -> str:
     return "; ".join([note, *left_out, *([f"{len(features.silent)} silent"] if features.silent else [])])
 
 
+def _odd_notes(name: str, features: FolderFeatures) -> list[str]:
+    """What is suspicious about the clips and makes their scores mean little."""
+    notes = []
+    if features.beyond:
+        notes.append(
+            f"{name}: {len(features.beyond)} clips are far beyond full scale, not scaled to [-1, 1] "
+            f"({listed(features.beyond)})"
+        )
+    notes += [f"{name}: {len(names)} clips have the same content ({listed(names)})" for names in features.same]
+    return notes
+
+
 def _pairing_note(result: Result) -> str:
     pairing = result.pairing
     note = f"{result.metric}: {len(pairing.pairs)} pairs by name"
     for names, side in ((pairing.unmatched_first, "real"), (pairing.unmatched_generated, "generated")):
         if names:
-            note += f"; {len(names)} {side} without partner ({_listed(names)})"
+            note += f"; {len(names)} {side} without partner ({listed(names)})"
     return note
-
-
-def _listed(names: Sequence[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

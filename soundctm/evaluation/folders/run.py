@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from soundctm.command import exit_code
 from soundctm.config import add_arguments, config_from_args, save_config
+from soundctm.data.names import shown
 from soundctm.evaluation.folders.options import EvaluationOptions
 from soundctm.inference.output import ensure_writable
 
@@ -48,4 +49,4 @@ def run(options: EvaluationOptions) -> None:
 
         write_page(report, options.reference_dir, options.generated_dir, options.page)
     print(report.table())
-    print(f"report: {options.report_path}")
+    print(f"report: {shown(options.report_path)}")

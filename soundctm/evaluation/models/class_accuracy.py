@@ -37,9 +37,13 @@ from soundctm.data.compose import NUM_SAMPLES, ComposedCorpus
 from soundctm.data.corpus import DATA_FOLDER, CorpusRow, load_corpus, present_rows
 from soundctm.errors import UserError
 from soundctm.evaluation.extractors.yamnet import YAMNet, load_yamnet
+from soundctm.evaluation.folders.clips import clip_name, list_clips
+from soundctm.evaluation.folders.pairing import pair_by_name
 from soundctm.evaluation.models.classes import CLASSES, NAMES, group_folds, rows_by_class
 from soundctm.evaluation.models.classifier import LinearClassifier, clip_features, per_class_accuracy
 from soundctm.files import write_whole
+from soundctm.inference.clips import plan_clips
+from soundctm.inference.prompts import Prompt
 
 ITEMS_PER_CLASS = 60  # composed for fitting
 ITEMS_PER_FOLD = 20  # the same in cross-validation, per class and fold
@@ -89,24 +93,22 @@ def real_items(rows: Sequence[CorpusRow], root: Path, net: YAMNet, per_class: in
 
 
 def generated_clips(folder: Path, prompts: Path, net: YAMNet) -> Judged:
-    """Wavs of `folder` named in the CSV `prompts` (file_name, caption, label); `x.wav` also stands for `x_0.wav`, ...
+    """Sounds of `folder` named in the CSV `prompts` (file_name, caption, label), found as the metrics find them.
 
     Rows whose label is none of the classes are left out, with a warning. Raises UserError for absent columns, no row
     of a class, and absent wavs.
     """
-    waveforms, targets, absent = [], [], []
-    for row in _read_prompts(prompts):
-        stem = Path(row["file_name"]).stem
-        files = [folder / f"{stem}.wav"]
-        if not files[0].is_file():
-            files = sorted(path for path in folder.glob(f"{stem}_*.wav") if path.stem[len(stem) + 1 :].isdigit())
-        if not files:
-            absent.append(f"{stem}.wav")
-        for file in files:
-            waveforms.append(load_clip(file, NUM_SAMPLES))
-            targets.append(NAMES.index(row["label"]))
+    rows, files = _read_prompts(prompts), list_clips(folder)
+    clips = plan_clips([Prompt(row["caption"], row["file_name"]) for row in rows], 0, 1)
+    pairing = pair_by_name(
+        [f"{clip.name}.wav" for clip in clips], [clip_name(file, folder) for file in files], "prompts"
+    )
+    absent = pairing.unmatched_first
     if absent:
         raise UserError(f"{folder} lacks {len(absent)} of the clips of {prompts}: {', '.join(absent[:5])} ...")
+    pairs = sorted(pairing.pairs)
+    waveforms = [load_clip(files[j], NUM_SAMPLES) for _, j in pairs]
+    targets = [NAMES.index(rows[i]["label"]) for i, _ in pairs]
     return judge(net, torch.stack(waveforms), torch.tensor(targets))
 
 

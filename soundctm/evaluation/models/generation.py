@@ -18,6 +18,7 @@ from soundctm.checkpoints.layout import Index
 from soundctm.checkpoints.loading import local_folder
 from soundctm.defaults import HEUN, Defaults
 from soundctm.errors import UserError
+from soundctm.evaluation.folders.clips import clip_name
 from soundctm.files import write_whole
 from soundctm.inference.clips import Clip, plan_clips
 from soundctm.inference.manifest import Manifest
@@ -114,7 +115,7 @@ class ClipMaker:
         """Make the clips that are not there yet. Raises UserError as `run`, and for wavs of other captions."""
         folder = run(setting.apply(self.options, self.folder / setting.name), self._load)
         names = {f"{clip.name}.wav" for clip in self.clips}
-        foreign = sorted(path.name for path in folder.glob("*.wav") if path.name not in names)
+        foreign = sorted({clip_name(path, folder) for path in folder.rglob("*.wav")} - names)
         if foreign:
             raise UserError(f"{folder} holds wavs of other captions ({foreign[0]}); give another --output_dir")
         entries = Manifest(folder).read()

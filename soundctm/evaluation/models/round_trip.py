@@ -29,7 +29,7 @@ from soundctm.config import option
 from soundctm.data.audio import read_audio
 from soundctm.devices import usable_device
 from soundctm.errors import UserError
-from soundctm.evaluation.folders.clips import list_clips
+from soundctm.evaluation.folders.clips import clip_name, list_clips
 from soundctm.inference.output import ensure_writable, write_temporary_wav
 
 log = logging.getLogger(__name__)
@@ -56,13 +56,13 @@ def round_trip(codec: AudioLDMCodec, waveform: torch.Tensor) -> torch.Tensor:
 def convert(options: RoundTripOptions) -> float:
     """Write all clips; returns the median seconds that one took. Raises UserError for wrong folders and files."""
     clips, folder = list_clips(options.input_dir), Path(options.output_dir)
-    names = [f"{path.stem}.wav" for path in clips]
+    names = [f"{os.path.splitext(clip_name(path, options.input_dir))[0]}.wav" for path in clips]
     if len(set(names)) < len(names):
         raise UserError(f"{options.input_dir} holds clips that differ only in how their names end")
     ensure_writable(folder)
-    if folder.samefile(options.input_dir):
-        raise UserError(f"{folder} is the folder of the real clips; give another --output_dir")
-    others = sorted({path.name for path in folder.glob("*.wav")} - set(names))
+    if Path(options.input_dir).resolve() in (folder.resolve(), *folder.resolve().parents):
+        raise UserError(f"{folder} is the folder of the real clips, or lies in it; give another --output_dir")
+    others = sorted({clip_name(path, folder) for path in folder.rglob("*.wav")} - set(names))
     if others:
         raise UserError(f"{folder} holds other clips ({others[0]}); give another --output_dir")
     codec = load_codec(options.codec).to(usable_device(options.device))
@@ -72,6 +72,7 @@ def convert(options: RoundTripOptions) -> float:
         began = time.perf_counter()
         back = round_trip(codec, waveform)
         seconds.append(time.perf_counter() - began)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(write_temporary_wav(folder / name, back.numpy(), codec.sampling_rate), folder / name)
     log.info("%d clips in %s, %.3f s each", len(clips), folder, statistics.median(seconds))
     return statistics.median(seconds)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from soundctm.evaluation.folders.clips import list_clips
+from soundctm.evaluation.folders.clips import clip_name, list_clips
 from soundctm.evaluation.folders.pairing import pair_by_name
 from soundctm.evaluation.pages import document
 from soundctm.evaluation.pages.pictures import spectrogram_sheet
@@ -34,7 +34,11 @@ def choose(reference_dir: str | os.PathLike | None, generated_dir: str | os.Path
     """
     generated = list_clips(generated_dir)
     reference = [] if reference_dir is None else list_clips(reference_dir)
-    pairs = pair_by_name([path.name for path in reference], [path.name for path in generated]).pairs
+    names = (
+        [clip_name(path, reference_dir) for path in reference],
+        [clip_name(path, generated_dir) for path in generated],
+    )
+    pairs = pair_by_name(*names).pairs
     rows: list[tuple[Path | None, Path]] = [(reference[i], generated[j]) for i, j in spread(pairs, most)]
     if not pairs:
         shown = spread(generated, most)

@@ -11,6 +11,7 @@ import html
 import os
 from collections.abc import Iterable, Sequence
 
+from soundctm.data.names import shown
 from soundctm.evaluation.pages.sounds import NamedSound, opus_bytes
 from soundctm.files import write_whole
 
@@ -94,7 +95,7 @@ def page(title: str, *sections: Html) -> str:
 
 def save_page(path: str | os.PathLike, title: str, *sections: Html) -> None:
     """Write `page` to `path`. Raises UserError when that fails."""
-    write_whole(path, page(title, *sections))
+    write_whole(path, shown(page(title, *sections)))
 
 
 def _row(tag: str, cells: Sequence[object]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 import torch
 
-from soundctm.data.audio import read_audio
+from soundctm.data.audio import read_audio, reason_of
 from soundctm.data.resampling import resample
 from soundctm.errors import UserError
 
@@ -47,9 +47,9 @@ def read_sound(path: str | os.PathLike, sampling_rate: int, name: str | None = N
 def file_rate(path: str | os.PathLike) -> int:
     """The sampling rate of a file in Hz. Raises UserError for what is no sound file."""
     try:
-        return int(soundfile.info(path).samplerate)
+        return int(soundfile.info(os.fsencode(path)).samplerate)
     except soundfile.SoundFileError as error:
-        raise UserError(f"{path} cannot be read as a sound file: {error}") from error
+        raise UserError(f"{path} cannot be read as a sound file: {reason_of(error)}") from error
 
 
 def opus_bytes(sound: NamedSound) -> bytes:

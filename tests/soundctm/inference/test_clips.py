@@ -43,13 +43,27 @@ def test_any_list_gives_distinct_names_inside_the_folder(rows, num_samples):
     assert len(clips) == len(prompts) * num_samples
     assert len({clip.name.casefold() for clip in clips}) == len(clips)
     for clip in clips:
-        assert Path(f"{clip.name}.wav").name == f"{clip.name}.wav" and clip.name not in ("", ".", "..")
-        assert "\\" not in clip.name and clip.name.isprintable() and len(f"{clip.name}.wav".encode()) < 200
+        for part in clip.name.split("/"):
+            assert part and not part.startswith(".") and part == part.strip() and len(part.encode()) < 200
+        assert "\\" not in clip.name and clip.name.isprintable() and not Path(clip.name).is_absolute()
 
 
 def test_equal_names_lose_no_clip():
-    got = names(Prompt("rain", "x.wav"), Prompt("wind", "sub/x.wav"), Prompt("wind", "sub/x.wav"), Prompt("hail", "X"))
+    got = names(Prompt("rain", "x.wav"), Prompt("wind", "/s/x.wav"), Prompt("wind", "/s/x.wav"), Prompt("hail", "X"))
     assert len({name.casefold() for name in got}) == 4 and got[0] == "x"
+
+
+def test_folders_are_kept():
+    got = names(Prompt("rain", "birds/a.wav"), Prompt("rain", "cats\\a.wav"), Prompt("rain", "./cats/b.wav"))
+    assert got == ["birds/a", "cats/a", "cats/b"]
+    assert names(Prompt("rain", " a.wav"), Prompt("rain", "u\u0308.wav")) == ["a", "\u00fc"]
+
+
+def test_further_captions_of_a_file_do_not_depend_on_the_prefix():
+    rows = [("rain", "x.wav"), ("drops of rain", "x.wav")]
+    plain = names(*(Prompt(caption, name) for caption, name in rows))
+    assert names(*(Prompt(f"a recording of {caption}", name, caption) for caption, name in rows)) == plain
+    assert plain[0] == "x" and plain[1].startswith("x-")
 
 
 def test_numbered_samples_do_not_collide_with_a_name_that_looks_alike():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from soundctm.data.corpus import load_corpus
 from soundctm.errors import UserError
-from soundctm.evaluation.folders.clips import list_clips
+from soundctm.evaluation.folders.clips import clip_name, list_clips
 from soundctm.evaluation.folders.evaluate import evaluate
 from soundctm.evaluation.folders.metrics import METRICS
 from soundctm.evaluation.folders.options import EvaluationOptions
@@ -62,7 +62,7 @@ def sweep(options: SweepOptions) -> list[Measured]:
 
 def _usable_metrics(options: SweepOptions, maker: ClipMaker) -> tuple[str, ...]:
     """The metrics asked for, without those that pair clips by name where no name of a caption is a reference's."""
-    reference = [path.name for path in list_clips(options.reference_dir)]
+    reference = [clip_name(path, options.reference_dir) for path in list_clips(options.reference_dir)]
     if pair_by_name(reference, [f"{clip.name}.wav" for clip in maker.clips]).pairs:
         return options.metrics
     left_out = [name for name in options.metrics if METRICS[name].needs_pairs and METRICS[name].needs_reference]

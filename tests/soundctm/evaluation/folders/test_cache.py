@@ -22,7 +22,7 @@ def entries(logits: bool = True) -> dict[str, Entry]:
                 torch.randn(patches, 5, generator=generator), torch.randn(3, generator=generator) if logits else None
             ),
             seconds=0.1 * patches,
-            silent=patches == 2,
+            peak=0.25 * patches,
         )
         for patches in (1, 2, 4)
     }
@@ -36,7 +36,7 @@ def test_round_trip(tmp_path, logits):
     assert list(read) == list(written)
     for digest, entry in written.items():
         assert torch.equal(read[digest].features.embeddings, entry.features.embeddings)
-        assert (read[digest].seconds, read[digest].silent) == (entry.seconds, entry.silent)
+        assert (read[digest].seconds, read[digest].peak) == (entry.seconds, entry.peak)
         assert torch.equal(read[digest].features.logits, entry.features.logits) if logits else True
     assert [path.name for path in tmp_path.iterdir()] == ["x.features"]
 

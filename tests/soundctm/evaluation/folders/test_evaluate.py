@@ -74,6 +74,8 @@ def test_a_report_says_how_it_was_obtained(folders, tmp_path):
         "seconds": 24.0,
         "median_seconds": 1.0,
         "silent": [],
+        "beyond_full_scale": [],
+        "same_content": [],
         "unreadable": [],
     }
     assert fad["real"]["of"] == "two disjoint halves of the reference, 12 clips each" and fad["real"]["value"] > 0

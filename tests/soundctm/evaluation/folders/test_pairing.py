@@ -32,6 +32,30 @@ def test_a_reference_of_that_very_name_goes_first():
     assert pairs(["x.wav", "x_0.wav"], ["x_0.wav"]) == {("x_0.wav", "x_0.wav")}
 
 
+def test_folders_are_part_of_a_name():
+    both = ["birds/a.wav", "cats/a.wav"]
+    assert pairs(both, both) == {("birds/a.wav", "birds/a.wav"), ("cats/a.wav", "cats/a.wav")}
+    assert pairs(["birds/a.wav"], ["cats/a.wav"]) == set()
+    assert pairs(["audio/a.wav", "audio/b.wav"], ["b.wav", "a_0.wav"]) == {
+        ("audio/a.wav", "a_0.wav"),
+        ("audio/b.wav", "b.wav"),
+    }
+    assert pairs(["a.wav"], both) == set() and pairs(both, ["a.wav"]) == set()  # which one, nobody knows
+
+
+def test_spellings_of_one_name_pair_unless_the_very_name_is_there():
+    composed, decomposed = "\u00fc.wav", "u\u0308.wav"
+    assert pairs([composed], [decomposed]) == {(composed, decomposed)}
+    assert pairs([" a.wav"], ["a.wav"]) == {(" a.wav", "a.wav")}
+    assert pairs(["sub\\a.wav"], ["sub/a.wav"]) == {("sub\\a.wav", "sub/a.wav")}
+    assert pairs([composed, decomposed], [decomposed]) == {(decomposed, decomposed)}
+
+
+def test_further_captions_of_a_clip_share_its_reference():
+    made = ["x.wav", "x-867d08.wav", "x-867d08_1.wav", "x-867d08-2.wav", "x-867d0.wav"]
+    assert pairs(["x.wav"], made) == {("x.wav", name) for name in made[:4]}
+
+
 def test_one_name_with_two_endings_is_ambiguous():
     with pytest.raises(UserError, match="a.wav and a.flac have one name"):
         pair_by_name(["a.wav", "a.flac"], ["a.wav"])
