@@ -25,7 +25,7 @@ fi
 export HF_HUB_OFFLINE=1 # all of the small model is on disk
 generated=$OUTPUT_DIR/test_clips
 "$PYTHON" "$root/ctm_inference.py" --checkpoint "$CHECKPOINT" --test_file "$CAPTIONS" --output_dir "$generated" \
-    ${NUM_STEPS:+--num_steps "$NUM_STEPS"} --batch_size 10 --overwrite
+    ${NUM_STEPS:+--num_steps "$NUM_STEPS"} --batch_size 10 --overwrite --keep_silent
 
 if [[ ! -f $CORPUS/corpus.csv ]]; then
     echo "no corpus of real sounds at $CORPUS, so no FAD and no KL; get it with: bash ctm_train.sh corpus" >&2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import time
 import warnings
@@ -11,18 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from soundctm.data.resampling import resample
 from soundctm.defaults import NO_OMEGA, SamplingWarning, Settings
 from soundctm.errors import UserError
+from soundctm.inference.finishing import finish, is_nearly_silent
 from soundctm.inference.manifest import Entry, Manifest
 from soundctm.inference.options import InferenceOptions
 from soundctm.inference.output import write_temporary_wav
 
 if TYPE_CHECKING:
     from soundctm.pipeline import SoundCTMPipeline
+
+log = logging.getLogger(__name__)
 
 
 def generate(
@@ -32,9 +34,13 @@ def generate(
     settings: Settings,
     manifest: Manifest,
     show_progress: bool = True,
-) -> None:
-    """Make the clips of `entries` in the folder of `manifest`. Raises UserError for audio that is not finite."""
+) -> list[str]:
+    """Make the clips of `entries` in the folder of `manifest`; returns what came out nearly silent and was not written.
+
+    With `keep_silent` such clips are written and named all the same. Raises UserError for audio that is not finite.
+    """
     folder = manifest.path.parent
+    silent = []
     seconds = generated_seconds(pipeline.codec, options.target_length)
     with tqdm(total=len(entries), unit="clip", disable=not show_progress) as bar:
         for start in range(0, len(entries), options.batch_size):
@@ -57,9 +63,17 @@ def generate(
                 audio, rate = finish(audio, made.sampling_rate, options.target_length, options.sampling_rate)
                 if not np.isfinite(audio).all():
                     raise UserError(f"{entry.caption!r} gave sound that is not finite; try --dtype float32")
+                if is_nearly_silent(audio):
+                    what = f"{entry.file} ({entry.caption!r}) is nearly silent: its peak is {np.abs(audio).max():.2g}"
+                    log.warning(what)
+                    if not options.keep_silent:
+                        silent.append(what)
+                        bar.update()
+                        continue
                 done = dataclasses.replace(entry, seconds=f"{len(audio) / rate:g}", generation_seconds=f"{took:.3f}")
                 _write(folder / entry.file, audio, rate, done, manifest, options.save_spectrograms)
                 bar.update()
+    return silent
 
 
 def generated_seconds(codec, target_length: float | None) -> float | None:
@@ -68,17 +82,6 @@ def generated_seconds(codec, target_length: float | None) -> float | None:
         return None
     frame = codec.default_seconds / codec.latent_shape()[1]
     return float(np.ceil(target_length / frame - 1e-6) * frame)
-
-
-def finish(
-    audio: np.ndarray, rate: int, target_length: float | None, wanted_rate: float | None
-) -> tuple[np.ndarray, int]:
-    """`audio` [samples] cut to `target_length` seconds and resampled to `wanted_rate` Hz, with its rate."""
-    if target_length is not None:
-        audio = audio[: round(target_length * rate)]
-    if wanted_rate is None or int(wanted_rate) == rate:
-        return audio, rate
-    return resample(torch.from_numpy(np.ascontiguousarray(audio)), rate, int(wanted_rate)).numpy(), int(wanted_rate)
 
 
 def draw_missing(folder: Path, entries: Sequence[Entry]) -> None:
@@ -97,6 +100,7 @@ def draw_missing(folder: Path, entries: Sequence[Entry]) -> None:
 def _write(path: Path, audio: np.ndarray, rate: int, entry: Entry, manifest: Manifest, spectrogram: bool) -> None:
     temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)  # names may have folders
         temporary = write_temporary_wav(path, audio, rate)
         if spectrogram:
             from soundctm.inference.spectrogram import save_spectrogram  # matplotlib takes a second to import

@@ -75,9 +75,12 @@ class InferenceOptions:
 
     # what comes out
     output_dir: str = option("outputs", "folder of the wavs, of manifest.csv and of config.yaml")
-    target_length: float | None = option(None, "seconds to cut the clips to; beyond the model's own length, to make")
+    target_length: float | None = option(
+        None, "seconds of each clip: below the model's own length from where the sound begins, beyond it made so long"
+    )
     sampling_rate: float | None = option(None, "Hz of the wavs, resampled if it is not the model's own")
     save_spectrograms: bool = option(False, "a PNG with the mel spectrogram beside every wav")
+    keep_silent: bool = option(False, "write clips in which nothing is heard, too: for evaluation, where they count")
     overwrite: bool = option(False, "replace clips that were made with other settings")
 
     # accepted, see NOT_USED

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from soundctm.command import exit_code
 from soundctm.config import add_arguments, config_from_args, save_config
 from soundctm.defaults import NO_OMEGA, Defaults, Settings, settle
+from soundctm.errors import UserError
 from soundctm.inference.clips import Clip, plan_clips
 from soundctm.inference.manifest import MANIFEST, Entry, Manifest
 from soundctm.inference.model import checkpoint_defaults, checkpoint_files, fingerprint, load_pipeline
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONFIG = "config.yaml"
+NAMED = 3  # clips in a message
 Load = Callable[[InferenceOptions, str], "SoundCTMPipeline"]
 
 
@@ -84,17 +86,23 @@ def run(options: InferenceOptions, load: Load | None = None) -> Path:
 
     if workers.is_main and len(missing) < len(wanted):
         log.info("%d of %d clips are there already", len(wanted) - len(missing), len(wanted))
-    mine = workers.share(missing)
+    mine, silent = workers.share(missing), []
     if mine:
         from soundctm.inference.generate import generate
 
         pipeline = (load or load_pipeline)(options, workers.device(options.device))
-        generate(pipeline, mine, options, settings, manifest, show_progress=workers.is_main)
+        silent = generate(pipeline, mine, options, settings, manifest, show_progress=workers.is_main)
     if options.save_spectrograms:
         from soundctm.inference.generate import draw_missing
 
         draw_missing(folder, workers.share(wanted))
     workers.wait()
+    if silent:
+        raise UserError(
+            f"{len(silent)} of {len(mine)} clips were not written: {'; '.join(silent[:NAMED])}"
+            f"{'; ...' if len(silent) > NAMED else ''}. Another --seed or more --num_steps may help; --keep_silent "
+            "writes them"
+        )
     if workers.is_main:
         log.info("%d clips in %s, described in %s", len(wanted), folder, folder / MANIFEST)
     return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import textwrap
@@ -21,6 +22,7 @@ from soundctm.files import write_whole
 
 FFT, HOP, MELS = 1024, 160, 128
 RANGE_DB = 80.0  # below the loudest point
+LEAST_TOP_DB = -30.0  # re a sine at full scale: quieter clips are not drawn as if they were loud
 COLOURS = "magma"
 
 
@@ -35,6 +37,14 @@ def mel_power(audio: np.ndarray, sampling_rate: int) -> np.ndarray:
     return (bank.T @ power).numpy()
 
 
+@functools.lru_cache(maxsize=8)
+def full_scale(sampling_rate: int) -> float:
+    """The largest `mel_power` of a sine of about 1 kHz and amplitude 1."""
+    frequency = np.round(1000.0 * FFT / sampling_rate) * sampling_rate / FFT
+    time = np.arange(4 * FFT) / sampling_rate
+    return float(mel_power(np.sin(2 * np.pi * frequency * time), sampling_rate).max())
+
+
 def to_db(power: np.ndarray, top: float | None = None) -> np.ndarray:
     """`power` in dB below `top` (default: its own maximum), at least -RANGE_DB; silence is -RANGE_DB."""
     top = max(float(power.max()) if top is None else top, 1e-10)
@@ -42,8 +52,9 @@ def to_db(power: np.ndarray, top: float | None = None) -> np.ndarray:
 
 
 def mel_db(audio: np.ndarray, sampling_rate: int) -> np.ndarray:
-    """`mel_power` of `audio` [samples] in dB below its own maximum [MELS, frames]."""
-    return to_db(mel_power(audio, sampling_rate))
+    """`mel_power` of `audio` [samples] in dB [MELS, frames]; 0 is its own maximum, at least LEAST_TOP_DB."""
+    power = mel_power(audio, sampling_rate)
+    return to_db(power, max(float(power.max()), full_scale(sampling_rate) * 10 ** (LEAST_TOP_DB / 10)))
 
 
 def draw_levels(axes: Axes, levels: np.ndarray, seconds: float, sampling_rate: int) -> AxesImage:

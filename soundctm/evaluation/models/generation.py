@@ -98,7 +98,8 @@ class ClipMaker:
 
     def __init__(self, options: InferenceOptions, folder: Path) -> None:
         """`options` say everything that settings leave open: captions, seed, checkpoint, device, batch size."""
-        self.options, self.folder = options, folder
+        # Leaving silent clips out would flatter a model that makes them.
+        self.options, self.folder = dataclasses.replace(options, keep_silent=True), folder
         self.clips: Sequence[Clip] = plan_clips(read_prompts(options.test_file), options.seed, options.num_samples)
         self._loaded: tuple[str, SoundCTMPipeline] | None = None
 

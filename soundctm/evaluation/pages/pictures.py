@@ -12,8 +12,10 @@ from PIL import Image
 from soundctm.evaluation.pages.sounds import NamedSound
 from soundctm.inference.spectrogram import (
     COLOURS,
+    LEAST_TOP_DB,
     RANGE_DB,
     draw_levels,
+    full_scale,
     mel_db,
     mel_power,
     new_figure,
@@ -40,7 +42,8 @@ def spectrogram_sheet(rows: Sequence[Sequence[NamedSound | None]], columns: Sequ
     if len({sound.sampling_rate for sound in sounds}) > 1:
         raise ValueError("the sounds of a sheet must have one sampling rate")
     powers = {id(sound): mel_power(sound.audio, sound.sampling_rate) for sound in sounds}
-    top = max(float(power.max()) for power in powers.values())
+    floor = full_scale(sounds[0].sampling_rate) * 10 ** (LEAST_TOP_DB / 10)  # of silent clips alone
+    top = max(floor, *(float(power.max()) for power in powers.values()))
     longest = max(sound.seconds for sound in sounds)
 
     width = LEFT + len(columns) * (CELL_WIDTH + RIGHT)
