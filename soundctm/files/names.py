@@ -1,0 +1,54 @@
+"""Names that come out of files (tables, lists, archives) stay inside the folder that they belong to."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from soundctm.errors import UserError
+
+LONGEST_PART = 255  # bytes of a file's or folder's name that file systems take
+
+
+def inside(folder: str | os.PathLike, name: str, source: str | os.PathLike = "") -> Path:
+    """`folder` / `name` for a name found in the file `source`, as it is written.
+
+    Raises UserError for an empty name, an absolute one, one with a drive letter, with `..` between slashes or
+    backslashes, with a NUL, with a part of more than LONGEST_PART bytes, and for one that a link leads out of `folder`.
+    """
+    wrong = _fault(name)
+    if wrong:
+        raise UserError(f"{_where(source)}the name {_shown(name)} {wrong}; names stay inside {folder}")
+    path = Path(folder) / name
+    try:
+        home, found = Path(folder).resolve(), path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{_where(source)}the name {_shown(name)} cannot be used: {error}") from error
+    if found != home and home not in found.parents:
+        raise UserError(f"{_where(source)}the name {_shown(name)} is a link that leads out of {folder}")
+    return path
+
+
+def _fault(name: str) -> str:
+    if not isinstance(name, str) or not name.strip():
+        return "is empty"
+    if "\0" in name:
+        return "has a NUL character"
+    if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[\\/]", name):
+        return "is an absolute path"
+    parts = re.split(r"[\\/]", name)
+    if ".." in parts:
+        return "leads out of its folder"
+    if any(len(part.encode("utf-8", "surrogateescape")) > LONGEST_PART for part in name.split("/")):
+        return f"has a part of more than {LONGEST_PART} bytes"
+    return ""
+
+
+def _where(source: str | os.PathLike) -> str:
+    return f"{source}: " if source else ""
+
+
+def _shown(name: object) -> str:
+    text = repr(name)
+    return text if len(text) <= 80 else text[:77] + "..."
