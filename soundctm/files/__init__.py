@@ -1,5 +1,7 @@
-"""Files: written whole or not at all, and folders that one run holds at a time."""
+"""Files: written whole or not at all, read within limits, named inside their folders, held by one run at a time."""
 
+from soundctm.files.lines import append_line, cut_unfinished
+from soundctm.files.names import inside
 from soundctm.files.writing import sweep, whole_file, whole_folder, write_whole
 
-__all__ = ["sweep", "whole_file", "whole_folder", "write_whole"]
+__all__ = ["append_line", "cut_unfinished", "inside", "sweep", "whole_file", "whole_folder", "write_whole"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -78,7 +79,8 @@ def parse_json(text: str, place: str, kind: type | None = dict) -> Any:
     except RecursionError as error:
         raise UserError(f"{place} is nested too deeply") from error
     except ValueError as error:
-        raise UserError(f"{place} is not valid JSON: {error}") from error
+        raise UserError(f"{place} is not valid JSON: {_one_line(error)}") from error
+    _check_characters(value, text, place)
     return _checked(value, place, kind)
 
 
@@ -104,6 +106,9 @@ def parse_yaml(text: str, place: str, kind: type | None = dict) -> Any:
         value = yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise UserError(f"{place} is not valid YAML: {_one_line(error)}") from error
+    except (KeyError, AttributeError, IndexError, TypeError) as error:  # `!!bool maybe` and the like
+        raise UserError(f"{place} is not valid YAML: a value is none of the kind that its tag names") from error
+    _check_characters(value, text, place)
     if value is None and kind is not None:
         return kind()
     return _checked(value, place, kind)
@@ -215,7 +220,25 @@ def _no_constant(name: str) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return " ".join(str(error).split())[:300]
+
+
+def _check_characters(value: Any, text: str, place: str) -> None:
+    """An escaped surrogate without its other half can be neither printed nor stored."""
+    if not re.search(r"\\u[dD][89a-fA-F]", text):
+        return
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            try:
+                item.encode("utf-8")
+            except UnicodeEncodeError as error:
+                raise UserError(f"{place}: an escape (\\u) stands for half a character") from error
+        elif isinstance(item, dict):
+            waiting += [*item, *item.values()]
+        elif isinstance(item, list):
+            waiting += item
 
 
 class _PlainLoader(yaml.SafeLoader):

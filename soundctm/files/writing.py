@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import hashlib
 import itertools
 import os
@@ -113,8 +114,14 @@ def _temporary_name(name: str) -> str:
     return f".{digest}.{_host()}-{os.getpid()}-{next(_numbers)}.tmp"
 
 
+@functools.cache
 def _host() -> str:
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    """Where process numbers mean the same: machine, boot, and container."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
+        parts.append(str(os.stat("/proc/self/ns/pid").st_ino))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
 
 
 def _abandoned(path: Path, host: str, process: int) -> bool:
@@ -130,8 +137,23 @@ def _abandoned(path: Path, host: str, process: int) -> bool:
     except ProcessLookupError:
         return True
     except OSError:
+        pass
+    began = _began(process)
+    try:  # a process that began after the last write has but the number of the one that wrote
+        return began is not None and path.stat().st_mtime < began - 60
+    except OSError:
         return False
-    return False
+
+
+def _began(process: int) -> float | None:
+    """When a process of this machine began, in seconds since 1970, where the system tells."""
+    try:
+        after_name = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+        ticks = int(after_name.split()[19])
+        up = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
+    except (OSError, ValueError, IndexError):
+        return None
+    return time.time() - up + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _exchange(one: Path, other: Path) -> bool:

@@ -69,6 +69,7 @@ def test_wrong_tables(tmp_path, table, said):
         ("[1]", "must hold `key: value` pairs"),
         ('{"a": ' + "9" * 5000 + "}", "not valid JSON"),
         ("{", "not valid JSON"),
+        ('{"a": ["\\ud800"]}', "half a character"),
         ('{"a":' * 60 + "1" + "}" * 60, "nested more than 50 deep"),
         ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS pointer"),
     ],
@@ -89,6 +90,11 @@ def test_wrong_json(tmp_path, text, said):
         (b"prompt: [caf\xe9]", "not UTF-8"),
         ("a: " + "9" * 5000, "not valid YAML"),
         ("a: 2001-99-99", "not valid YAML"),
+        ("a: !!bool maybe", "not valid YAML"),
+        ("a: !!timestamp x", "not valid YAML"),
+        ("? [a]\n: 1", "not valid YAML"),
+        ("a: \0", "not valid YAML"),
+        ('a: "\\udfff"', "half a character"),
     ],
 )
 def test_wrong_yaml(tmp_path, text, said):
@@ -99,6 +105,7 @@ def test_wrong_yaml(tmp_path, text, said):
 def test_right_values(tmp_path):
     assert read_yaml(written(tmp_path, "a: {b: [1, 2.5, x]}\n")) == {"a": {"b": [1, 2.5, "x"]}}
     assert read_yaml(written(tmp_path, "")) == {}
+    assert read_json(written(tmp_path, '{"a": "\\ud83d\\ude00", "b": "\\\\ud800"}')) == {"a": "😀", "b": "\\ud800"}
     assert read_json(written(tmp_path, json.dumps({"a": [1, {"b": None}]}))) == {"a": [1, {"b": None}]}
     assert list(read_json_lines(written(tmp_path, '{"a": 1}\n\n{"a": 2}\n'))) == [(1, {"a": 1}), (3, {"a": 2})]
 

@@ -72,3 +72,11 @@ def test_it_is_flushed_before_it_has_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(writing.os, "replace", lambda a, b: (done.append("rename"), replace(a, b)))
     write_whole(tmp_path / "a", "text")
     assert done == ["flush", "rename"]
+
+
+def test_a_number_that_another_process_has_now_keeps_nothing(tmp_path):
+    left = tmp_path / f".{'0' * 16}.{writing._host()}-{os.getppid()}-0.tmp"
+    left.write_text("")
+    assert sweep(tmp_path) == 0  # its process may still write
+    os.utime(left, (1, 1))
+    assert sweep(tmp_path) == 1
