@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
     try:
         config = config_from_args(config_class, parser.parse_args(arguments))
         if getattr(config, "validate_data", False):
-            return 0 if importlib.import_module("soundctm.training.inputs.source").check_data(config) else 1
+            return 0 if importlib.import_module("soundctm.training.inputs.sounds").check_data(config) else 1
         folder = module.train(config)
     except (UserError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)

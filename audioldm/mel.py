@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torchaudio
 from torch import Tensor, nn
 
 from audioldm.errors import CodecError
@@ -34,6 +33,8 @@ class LogMel(nn.Module):
 
     def __init__(self, config: MelConfig | None = None) -> None:
         super().__init__()
+        import torchaudio  # latents can be had without sounds, and then without it
+
         self.config = config = config or MelConfig()
         basis = torchaudio.functional.melscale_fbanks(
             config.n_fft // 2 + 1,

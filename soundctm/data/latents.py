@@ -12,7 +12,7 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,8 +21,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from soundctm.data.compose import ComposedCorpus, build_items
 from soundctm.errors import UserError
+
+if TYPE_CHECKING:
+    from soundctm.data.compose import ComposedCorpus
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +82,8 @@ def latent_dataset(
     """
     if count < 1:
         raise UserError(f"the number of items is {count}; it must be positive")
+    from soundctm.data.compose import build_items  # it needs the sound libraries, which reading latents does without
+
     path = Path(path)
     key = cache_key(corpus, codec, count, start)
     found = read_latents(path, key)

@@ -13,9 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from soundctm.data.audio import normalise_peak
 from soundctm.data.latents import encode_moments
-from soundctm.data.mixing import join_captions, mix_pair
 from soundctm.errors import UserError
 from soundctm.text import TextConditioning
 from soundctm.training.inputs.rows import Order, generator, generators, normal
@@ -125,6 +123,9 @@ class LatentBatches:
 
     def _mixture(self, step: int, row: int, bad: list[str]) -> tuple[torch.Tensor, str]:
         """Two clips of the global batch mixed to equal loudness, peak 0.5, and their joint caption."""
+        from soundctm.data.audio import normalise_peak  # only sounds need the sound libraries
+        from soundctm.data.mixing import join_captions, mix_pair
+
         pick = torch.randperm(len(self.clips), generator=generator(self.seed, step, row, PAIR))[:2].tolist()
         items = [self._item(step, self.clips[place]) for place in pick]
         (a, first), (b, second) = (self._readable(item, self.data.heard, bad) for item in items)

@@ -62,6 +62,15 @@ def generators(seed: int, step: int, rows: Iterable[int], stream: int = 0) -> li
     return [generator(seed, step, row, stream) for row in rows]
 
 
+def device_generator(seed: int, step: int, rows: range, device: torch.device, stream: int = 0) -> torch.Generator:
+    """One generator on `device` for all of a micro-batch's rows: faster there than one per row on the CPU.
+
+    What it draws depends on how rows are shared out, and on the kind of device.
+    """
+    state = np.random.SeedSequence((seed, step, rows.start, len(rows), stream)).generate_state(1, np.uint64)[0]
+    return torch.Generator(device).manual_seed(int(state >> np.uint64(1)))
+
+
 class Order:
     """Items 0 .. count - 1, shuffled anew in every epoch: a function of the seed and the place in the whole order."""
 

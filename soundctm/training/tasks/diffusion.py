@@ -14,15 +14,11 @@ from typing import ClassVar
 import torch
 from accelerate import Accelerator
 
-from soundctm.checkpoints import Components, load_codec
-from soundctm.data.latents import state_hash
+from soundctm.checkpoints import Components
 from soundctm.distributed import mean_over_processes
 from soundctm.networks import StudentUNet, TeacherUNet
-from soundctm.text import TextEncoder
-from soundctm.text.caption_store import CaptionStore
 from soundctm.training.inputs.batches import Batch, LatentBatches, LatentRows, on_device
-from soundctm.training.inputs.source import check_bad, open_latents
-from soundctm.training.running.samples import frechet_distance, write_samples
+from soundctm.training.inputs.source import check_bad, open_source
 from soundctm.training.tasks.task import Task
 
 logger = logging.getLogger(__name__)
@@ -35,31 +31,23 @@ class DiffusionTask(Task):
 
     validation_batch: ClassVar[int] = 32  # held-out clips per call
     validation_rows: ClassVar[int | None] = None  # and in all; None: every one
+    told = False  # whether it was said why there are no samples
 
     def __init__(self, config, accelerator: Accelerator) -> None:
         super().__init__(config, accelerator)
         self.shares = self.share_out(config.per_device_train_batch_size)
-        self.codec = load_codec(config.codec)
-        self.encoder = TextEncoder.from_pretrained(config.text_encoder_name)
-        encoder_hash = state_hash(self.encoder.model.state_dict())[:12]
-        self.encoder.to(self.device)
-        data, held_out = open_latents(config, self.codec, accelerator)
-        self.texts = CaptionStore(self.encoder, Path(config.cache_dir) / "captions", encoder_hash)
-        with accelerator.local_main_process_first():
-            self.texts.prepare(caption for part in (data, held_out) for caption in getattr(part, "captions", ()))
+        opened = open_source(config, accelerator)
+        data, held_out = opened.data, opened.held_out
+        self.codec, self.encoder = opened.codec, opened.encoder  # None where the training is from a bundle
+        self.texts, self.text_dim, self.made_with = opened.texts, opened.text_dim, opened.identity
         self.source = LatentBatches(
             data, self.shares.total, config.uncond_prob, config.seed, mix_share=config.mix_share
         )
-        if config.mix_share or self.source.live:
-            self.codec.vae.to(self.device)
-            self.codec.mel.to(self.device)
         self.held_out = LatentBatches(held_out, 0, 0.0, HELD_OUT_SEED, shuffle=False) if held_out else None
         self.bad_clips = set(getattr(data, "reasons", {}).values())
         schedule = config.schedule
-        self.identity = {name: getattr(schedule, name) for name in ("sigma_min", "sigma_max", "rho", "sigma_data")} | {
-            "weights of the VAE": state_hash(self.codec.vae.state_dict())[:12],
-            "weights of the text encoder": encoder_hash,
-        }
+        scales = {name: getattr(schedule, name) for name in ("sigma_min", "sigma_max", "rho", "sigma_data")}
+        self.identity = scales | self.made_with
 
     def with_text(self, rows: LatentRows) -> Batch:
         """A batch of `source` on the device, with its captions encoded.
@@ -116,11 +104,20 @@ class DiffusionTask(Task):
     ) -> dict[str, float]:
         """Write clips of `network`, given by its name, and return their FAD by number of steps if it is asked for.
 
-        Without a vocoder in the codec there is nothing to hear.
+        Without a codec, or a vocoder in it, there is nothing to hear.
         """
+        if not self.config.sample_clips:
+            return {}
+        if self.codec is None:
+            if not self.told:
+                logger.info("no samples: a training from a bundle has no codec to make them with")
+            self.told = True
+            return {}
         if self.codec.vocoder is None:
             logger.info("no samples: the codec has no vocoder yet")
             return {}
+        from soundctm.training.running.samples import frechet_distance, write_samples  # they need the sound libraries
+
         ((name, unet),) = network.items()
         made = write_samples(folder, self.components(**{name: unet}), name, steps, self.prompts())
         if folder is None or self.config.fad_reference is None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from soundctm.checkpoints import NETWORKS, load_network, save_checkpoint
+from soundctm.checkpoints.assemble import write_made_with
 from soundctm.config import option
 from soundctm.data.latents import state_hash
 from soundctm.denoisers import StudentDenoiser, TeacherDenoiser
@@ -34,7 +35,7 @@ from soundctm.errors import UserError
 from soundctm.networks import StudentUNet
 from soundctm.schedule import SigmaSchedule
 from soundctm.training.inputs.batches import Batch, LatentBatches, LatentRows
-from soundctm.training.inputs.rows import generator, generators, normal
+from soundctm.training.inputs.rows import device_generator, generator, generators, normal
 from soundctm.training.inputs.source import SourceConfig
 from soundctm.training.inputs.trajectories import StoredTrajectories, TrajectoryRows, solve_trajectories
 from soundctm.training.running import loop
@@ -57,6 +58,7 @@ class DistillConfig(SourceConfig, RunConfig, DistillationConfig):
     init: str | None = option(None, "folder of a student to start from (weights in diffusers' form); none: the teacher")
     export_parts: tuple[str, ...] = option(("ema", "student", "teacher"), "networks in the finished model")
     export_early: bool = option(False, "write the model with the samples of every validation, to try it meanwhile")
+    device_noise: bool = option(False, "draw noise on the device, which is faster; it then depends on the device")
     export_int8: tuple[str, ...] = option((), "those of them stored as int8, the others are float16")
     output_dir: str = option("exp/distill", "where checkpoints, log, samples and the finished model go")
     sigma_min: float = option(0.002, "lowest noise level")
@@ -168,7 +170,9 @@ class DistillTask(DiffusionTask):
     def outcome(self, batch: LatentRows, moment: Moment) -> Outcome:
         shape = batch.latents.shape[1:]
         seed, total = self.config.seed, self.shares.total
-        draws, states = draw_rows(self.config, seed, moment.step, batch.rows, total, shape, moment.done), None
+        device = self.device if self.config.device_noise else None
+        draws = draw_rows(self.config, seed, moment.step, batch.rows, total, shape, moment.done, device)
+        states = None
         if isinstance(batch, TrajectoryRows):
             draws, states = dataclasses.replace(draws, omega=batch.omega), batch.states.to(self.device)
         with self.accelerator.autocast():  # accelerate sees to that only where it wraps the model
@@ -217,6 +221,7 @@ class DistillTask(DiffusionTask):
         model.sampling = model.sampling.trained_with(model.training_config)
         dtypes = {name: torch.int8 if name in config.export_int8 else torch.float16 for name in (*chosen, "codec")}
         save_checkpoint(self.result, model, dtype=dtypes, overwrite=True)
+        write_made_with(self.result, self.made_with)
 
 
 def train(config: DistillConfig) -> Path:
@@ -230,15 +235,28 @@ def small_draws(config: DistillConfig, seed: int, step: int, total: int, done: f
 
 
 def draw_rows(
-    config: DistillConfig, seed: int, step: int, rows: range, total: int, shape: Sequence[int], done: float
+    config: DistillConfig,
+    seed: int,
+    step: int,
+    rows: range,
+    total: int,
+    shape: Sequence[int],
+    done: float,
+    device: torch.device | None = None,
 ) -> Draws:
-    """The draws of some rows of the `total` of a step; noise of the latents' `shape` has a generator per row."""
+    """The draws of some rows of the `total` of a step; noise of the latents' `shape` has a generator per row, or one
+    for all on `device`."""
     own = {
         name: value[list(rows)] if isinstance(value, torch.Tensor) else value
         for name, value in vars(small_draws(config, seed, step, total, done)).items()
     }
-    draws = generators(seed, step, rows, NOISE)
-    own["noise"], own["dsm_noise"] = normal(shape, draws), normal(shape, draws)
+    if device is not None:
+        draw_all = device_generator(seed, step, rows, device, NOISE)
+        for name in ("noise", "dsm_noise"):
+            own[name] = torch.randn(len(rows), *shape, generator=draw_all, device=device)
+    else:
+        draws = generators(seed, step, rows, NOISE)
+        own["noise"], own["dsm_noise"] = normal(shape, draws), normal(shape, draws)
     return Draws(**own)
 
 

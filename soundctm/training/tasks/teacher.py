@@ -13,17 +13,19 @@ from pathlib import Path
 
 import torch
 
-from soundctm.checkpoints import load_network
+from soundctm.checkpoints import load_network, save_network
+from soundctm.checkpoints.assemble import write_made_with
 from soundctm.checkpoints.layout import read_json
 from soundctm.config import option
 from soundctm.denoisers import TeacherDenoiser
 from soundctm.ema import update_ema
+from soundctm.files import whole_folder
 from soundctm.losses import l2
 from soundctm.networks import TeacherUNet
 from soundctm.schedule import SigmaSchedule, append_dims
 from soundctm.text import TextConditioning
 from soundctm.training.inputs.batches import Batch, LatentRows
-from soundctm.training.inputs.rows import generators, normal
+from soundctm.training.inputs.rows import device_generator, generators, normal
 from soundctm.training.inputs.source import SourceConfig
 from soundctm.training.running import loop
 from soundctm.training.running.options import RunConfig, start_accelerator
@@ -32,6 +34,7 @@ from soundctm.training.running.start import start_from
 from soundctm.training.tasks.diffusion import HELD_OUT_SEED, DiffusionTask
 from soundctm.training.tasks.task import Moment, Outcome
 
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "int8": torch.int8}
 SAMPLE_STEPS = (10,)  # levels of the teacher's sampler for the clips written at validations
 
 
@@ -56,6 +59,10 @@ class TeacherConfig(SourceConfig, RunConfig):
     weight_decay: float = option(0.01, "decoupled weight decay")
     ema: float = option(0.999, "decay of the weight average, reached gradually")
     grad_clip: float = option(1.0, "largest gradient norm")
+    export_early: bool = option(False, "write the teacher at every validation, to try it meanwhile")
+    export_dtype: str = option("float32", "number format of the written teacher", choices=tuple(DTYPES))
+    compile: bool = option(False, "torch.compile the network, which pays on a GPU after a minute")
+    device_noise: bool = option(False, "draw noise on the device, which is faster; it then depends on the device")
 
     @property
     def schedule(self) -> SigmaSchedule:
@@ -91,11 +98,15 @@ class TeacherTask(DiffusionTask):
         init = load_network(config.init, "teacher") if config.init else None
         super().__init__(config, start_accelerator(config))
         torch.manual_seed(config.seed)
-        unet = TeacherUNet.from_config({**shape, "cross_attention_dim": self.encoder.dim})
+        unet = TeacherUNet.from_config({**shape, "cross_attention_dim": self.text_dim})
         if init is not None:
             start_from(unet, init, config.init)
         self.objective = TeacherObjective(TeacherDenoiser(unet, config.schedule)).to(self.device)
+        if self.device.type == "cuda":
+            self.objective.to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.objective).eval().requires_grad_(False)
+        if config.compile:
+            unet.compile()  # in place: the names of its weights stay
         self.model, self.peak_rate, self.grad_clip = self.objective, config.lr, config.grad_clip
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay
@@ -105,8 +116,12 @@ class TeacherTask(DiffusionTask):
 
     def outcome(self, batch: LatentRows, moment: Moment) -> Outcome:
         self.model.train()
-        draws = generators(self.config.seed, moment.step, batch.rows)
-        return Outcome(edm_loss(self.model, self.with_text(batch), self.config, draws).mean())
+        config = self.config
+        if config.device_noise:
+            draws = device_generator(config.seed, moment.step, batch.rows, self.device)
+        else:
+            draws = generators(config.seed, moment.step, batch.rows)
+        return Outcome(edm_loss(self.model, self.with_text(batch), config, draws).mean())
 
     def updated(self, moment: Moment) -> None:
         update_ema(self.average, self.objective, min(self.config.ema, (1 + moment.step) / (10 + moment.step)))
@@ -116,6 +131,8 @@ class TeacherTask(DiffusionTask):
         return {"validation_loss": edm_loss(self.average, batch, self.config, draws).mean()}
 
     def write_samples(self, folder: Path | None) -> dict[str, float]:
+        if self.config.export_early and folder is not None:
+            self.export()
         return self.sampled(folder, SAMPLE_STEPS, teacher=self.average.denoiser.unet)
 
     @property
@@ -123,7 +140,9 @@ class TeacherTask(DiffusionTask):
         return Path(self.config.output_dir) / "teacher"
 
     def export(self) -> None:
-        self.average.denoiser.unet.save_pretrained(self.result)
+        with whole_folder(self.result) as folder:
+            save_network(folder, self.average.denoiser.unet, DTYPES[self.config.export_dtype])
+            write_made_with(folder, self.made_with)
 
 
 def train(config: TeacherConfig) -> Path:
@@ -132,10 +151,15 @@ def train(config: TeacherConfig) -> Path:
 
 
 def edm_loss(
-    model: torch.nn.Module, batch: Batch, config: TeacherConfig, draws: Sequence[torch.Generator]
+    model: torch.nn.Module, batch: Batch, config: TeacherConfig, draws: Sequence[torch.Generator] | torch.Generator
 ) -> torch.Tensor:
-    """Loss per sample [B]; each row's level and noise come from its own generator (on the CPU)."""
-    sigma = (config.sigma_mean + config.sigma_std * normal((), draws)).exp()
-    noise = normal(batch.latents.shape[1:], draws)
+    """Loss per sample [B]; level and noise of each row come from its own generator on the CPU, or of all from one."""
+    shape = batch.latents.shape
+    if isinstance(draws, torch.Generator):
+        levels = torch.randn(shape[0], generator=draws, device=draws.device)
+        noise = torch.randn(shape, generator=draws, device=draws.device)
+    else:
+        levels, noise = normal((), draws), normal(shape[1:], draws)
+    sigma = (config.sigma_mean + config.sigma_std * levels).exp()
     device = batch.latents.device
     return model(batch.latents, sigma.to(device), noise.to(device), batch.text.hidden, batch.text.mask)
