@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from soundctm.checkpoints.layout import CARD, CODEC, INDEX, TEXT_ENCODER, TRAINI
 from soundctm.checkpoints.torch_files import listing
 from soundctm.defaults import Defaults
 from soundctm.errors import UserError
+from soundctm.files import sweep, whole_folder
 from soundctm.networks import StudentUNet, TeacherUNet
 
 
@@ -43,16 +43,11 @@ def save_checkpoint(
         raise UserError(f"{folder} is a file; a checkpoint is a folder")
     if folder.exists() and any(folder.iterdir()) and not (overwrite and (folder / INDEX).is_file()):
         raise UserError(f"{folder} is not empty" + (": overwrite replaces it" if (folder / INDEX).is_file() else ""))
-    temporary = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    sweep(folder.parent)
+    with whole_folder(folder, replace=True) as temporary:
         _write(temporary, parts, dtype, store_text_encoder)
         if model_card is not None:
             (temporary / CARD).write_text(model_card, encoding="utf-8")
-        _put_in_place(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 
@@ -108,12 +103,3 @@ def _sampling(parts: Components) -> Defaults:
     if parts.codec is None or sampling.seconds is not None:
         return sampling
     return dataclasses.replace(sampling, seconds=parts.codec.default_seconds, sampling_rate=parts.codec.sampling_rate)
-
-
-def _put_in_place(temporary: Path, folder: Path) -> None:
-    """Rename; what was there before is removed only after the new folder is there."""
-    old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(temporary, folder)
-    shutil.rmtree(old, ignore_errors=True)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from soundctm.data.audio import read_audio
 from soundctm.data.dataset import CaptionedFile, read_captioned_files
 from soundctm.errors import UserError
+from soundctm.files import whole_file
 
 SHORTEST = 0.1  # seconds
 QUIETEST = 1e-4  # peak of |x| below which a clip is silence: -80 dBFS
@@ -49,15 +50,11 @@ def check_table(
 
 
 def write_report(problems: Sequence[Problem], path: str | os.PathLike) -> None:
-    """A CSV `line,file_name,problem,detail`, through a temporary name."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    """A CSV `line,file_name,problem,detail`, whole or not at all. Raises UserError when it cannot be written."""
+    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([field.name for field in dataclasses.fields(Problem)])
         writer.writerows(dataclasses.astuple(problem) for problem in problems)
-    os.replace(temporary, path)
 
 
 def summary(problems: Sequence[Problem]) -> str:
@@ -68,9 +65,9 @@ def summary(problems: Sequence[Problem]) -> str:
 
 def _look_at(path: Path) -> tuple[str, str, str]:
     """(problem or "", detail, hash of the content) of one file."""
-    if not path.is_file():
-        return "missing", "", ""
     try:
+        if not path.is_file():
+            return "missing", "", ""
         waveform = read_audio(path)[:1]
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         rate = soundfile.info(os.fsencode(path)).samplerate

@@ -16,12 +16,13 @@ import hashlib
 import json
 import logging
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -31,8 +32,11 @@ from soundctm.data.audio import load_clip
 from soundctm.data.dataset import CaptionedFile
 from soundctm.data.latents import encode_moments, state_hash
 from soundctm.errors import UserError
+from soundctm.files import sweep, whole_file
 
 logger = logging.getLogger(__name__)
+
+HASH = re.compile("[0-9a-f]{64}")
 
 
 @dataclasses.dataclass
@@ -61,9 +65,12 @@ class ClipLatents:
             raise UserError(self.reasons[index])
         try:
             moments = load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise UserError(f"the latents of {self.files[index].path} in {path} cannot be read: {error}") from error
-        return moments["mean"].float(), moments["logvar"].float(), self.files[index].caption
+            return moments["mean"].float(), moments["logvar"].float(), self.files[index].caption
+        except (OSError, SafetensorError, KeyError) as error:
+            raise UserError(
+                f"the latents of {self.files[index].path} in {path} cannot be read ({error}); the next start makes "
+                "them again"
+            ) from error
 
     def readable(self) -> ClipLatents:
         """Without the clips that could not be encoded. Raises UserError when none is left."""
@@ -100,10 +107,14 @@ def clip_latents(
     folder = Path(folder)
     precision = "-bf16" if bf16 else ""
     place = folder / f"{state_hash(codec.vae.state_dict())[:16]}{precision}-{num_samples}"
+    if rank == 0:
+        for part in (place, *place.glob("*/")):
+            sweep(part)
     hashes = HashIndex(folder, rank)
+    shape = codec.latent_shape(num_samples / codec.sampling_rate)
     wanted = list(dict.fromkeys(file.path for file in files))[rank::world]
     loader = DataLoader(
-        _Reading(wanted, place, hashes, num_samples), batch_size=None, num_workers=workers, shuffle=False
+        _Reading(wanted, place, hashes, num_samples, shape), batch_size=None, num_workers=workers, shuffle=False
     )
     found: list[tuple[Path, Path | None, str]] = []
     waiting: list[tuple[Path, Tensor]] = []
@@ -135,7 +146,6 @@ def clip_latents(
     known = {path: (target, reason) for path, target, reason in gather(found)}
     paths = [known[file.path][0] for file in files]
     reasons = {i: known[file.path][1] for i, file in enumerate(files) if known[file.path][1]}
-    shape = codec.latent_shape(num_samples / codec.sampling_rate)
     return ClipLatents(files, paths, reasons, float(codec.scale_factor), shape, num_samples)
 
 
@@ -143,13 +153,20 @@ class HashIndex:
     """Content hashes of files that have not changed since, so that a start need not read them all."""
 
     def __init__(self, folder: Path, rank: int = 0) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        """Read what is known. Raises UserError when `folder` cannot be made."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"the cache {folder} cannot be written: {error.strerror}") from error
         self._known: dict[str, list] = {}
         for path in sorted(folder.glob("hashes-*.jsonl")):
-            for line in path.read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(ValueError):  # a line that a killed run did not finish
-                    entry = json.loads(line)
-                    self._known[entry[0]] = entry[1:]
+            bad = 0
+            with contextlib.suppress(OSError):
+                for line in path.read_bytes().split(b"\n"):
+                    if line and not self._learn(line):
+                        bad += 1  # a line that a killed run did not finish, or a damaged one
+            if bad:
+                logger.warning("%s: %d damaged lines are passed over, their sounds are read again", path, bad)
         self._path = folder / f"hashes-{rank}.jsonl"
         self._file = None
 
@@ -166,14 +183,31 @@ class HashIndex:
         if self._known.get(str(path)) == entry:
             return
         self._known[str(path)] = entry
-        if self._file is None:
-            self._file = self._path.open("a", encoding="utf-8")
-        self._file.write(json.dumps([str(path), *entry]) + "\n")
+        try:
+            if self._file is None:
+                self._file = self._path.open("ab")
+                if self._file.tell():
+                    self._file.write(b"\n")  # ends a line that a killed run did not finish
+            self._file.write(json.dumps([str(path), *entry]).encode() + b"\n")
+        except OSError as error:
+            raise UserError(f"{self._path} cannot be written: {error.strerror}") from error
+
+    def _learn(self, line: bytes) -> bool:
+        """Take in one line; whether it is one."""
+        try:
+            path, size, time, digest = json.loads(line)
+        except (ValueError, TypeError, RecursionError):
+            return False
+        if not (isinstance(path, str) and isinstance(digest, str) and HASH.fullmatch(digest)):
+            return False  # it becomes the name of a file
+        self._known[path] = [size, time, digest]
+        return True
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is left; where that fails the next start computes these hashes again."""
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):
+                self._file.close()
             self._file = None
 
 
@@ -185,6 +219,7 @@ class _Reading(Dataset):
     place: Path
     hashes: HashIndex
     num_samples: int
+    shape: tuple[int, ...]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -193,7 +228,7 @@ class _Reading(Dataset):
         path = self.paths[index]
         try:
             entry = self.hashes.get(path)
-            if _place_of(self.place, entry[-1]).is_file():
+            if _is_whole(_place_of(self.place, entry[-1]), self.shape):
                 return path, entry, None, ""
             return path, entry, load_clip(path, self.num_samples), ""
         except OSError as error:
@@ -202,15 +237,26 @@ class _Reading(Dataset):
             return path, None, None, str(error)
 
 
+def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
+    """Whether moments of `shape` are there; a damaged file is told."""
+    if not path.is_file():
+        return False
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = [tuple(file.get_slice(name).get_shape()) for name in ("mean", "logvar")]
+        if all(part == tuple(shape) for part in found):
+            return True
+        problem = f"its shapes are {found}"
+    except (OSError, SafetensorError) as error:
+        problem = str(error)
+    logger.warning("%s cannot be used and is made again: %s", path, problem)
+    return False
+
+
 def _place_of(folder: Path, digest: str) -> Path:
     return folder / digest[:2] / f"{digest[:40]}-0.safetensors"
 
 
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole_file(path) as temporary:
         save_file(tensors, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -2,6 +2,9 @@
 
 The file is one safetensors: `mean` and `logvar` float16 [count, channels, frames, bands] of the unscaled posterior,
 captions and labels in the header, and the key it was made for. It is written under a temporary name and renamed.
+
+While items are encoded they are written in parts of the same form beside it, `<path>.parts/<key>/`, so that a start
+after a kill goes on after the last part; they are removed once the file is there.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +26,14 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from soundctm.errors import UserError
+from soundctm.files import sweep, whole_file
 
 if TYPE_CHECKING:
     from soundctm.data.compose import ComposedCorpus
 
 logger = logging.getLogger(__name__)
+
+PART = 32  # batches written together: an interrupted encoding goes on after them
 
 
 class LatentDataset(Dataset):
@@ -92,24 +99,43 @@ def latent_dataset(
         found.scale_factor = float(codec.scale_factor)
         return found
     logger.info("encoding %d items to %s", count, path)
-    means, logvars, captions, labels = [], [], [], []
+    sweep(path.parent)
+    made_with = hashlib.sha256(f"{key} {batch_size} {bf16}".encode()).hexdigest()[:16]
+    parts = path.with_name(f"{path.name}.parts") / made_with
+    sweep(parts)
+    made = []
     home = next(codec.vae.parameters()).device
     codec.to(device)
-    try:
-        for first in tqdm(range(0, count, batch_size), desc="latents", unit="batch", disable=not progress):
-            waveforms, some_captions, some_labels = build_items(corpus, min(batch_size, count - first), start + first)
+
+    def encode(first: int, number: int) -> LatentDataset:
+        means, logvars, captions, labels = [], [], [], []
+        for at in range(first, first + number, batch_size):
+            size = min(batch_size, first + number - at)
+            waveforms, some_captions, some_labels = build_items(corpus, size, start + at)
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
                 mean, logvar = encode_moments(codec, waveforms.to(device))
             means.append(mean.half().cpu())
             logvars.append(logvar.half().cpu())
             captions += some_captions
             labels += some_labels
+        return LatentDataset(torch.cat(means), torch.cat(logvars), captions, labels, float(codec.scale_factor))
+
+    try:
+        for first in tqdm(range(0, count, size := PART * batch_size), "latents", unit="part", disable=not progress):
+            part, number = parts / f"{first:08d}.safetensors", min(size, count - first)
+            found = read_latents(part, f"{number} from {first}")
+            if found is None:
+                found = encode(first, number)
+                write_latents(found, part, f"{number} from {first}")
+            made.append(found)
     finally:
         codec.to(home)
     # contiguous, as the file gives them back: a kernel's rounding depends on the memory layout
-    means, logvars = torch.cat(means).contiguous(), torch.cat(logvars).contiguous()
-    dataset = LatentDataset(means, logvars, captions, labels, float(codec.scale_factor))
+    mean, logvar = (torch.cat([getattr(part, name) for part in made]).contiguous() for name in ("mean", "logvar"))
+    captions, labels = ([text for part in made for text in getattr(part, name)] for name in ("captions", "labels"))
+    dataset = LatentDataset(mean, logvar, captions, labels, float(codec.scale_factor))
     write_latents(dataset, path, key)
+    shutil.rmtree(parts.parent, ignore_errors=True)
     return dataset
 
 
@@ -154,20 +180,14 @@ def state_hash(state: dict[str, Tensor]) -> str:
 
 def write_latents(dataset: LatentDataset, path: str | os.PathLike, key: str) -> None:
     """Write the file of the module docstring, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     header = {
         "key": key,
         "captions": json.dumps(dataset.captions),
         "labels": json.dumps(dataset.labels),
         "scale_factor": repr(dataset.scale_factor),
     }
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
+    with whole_file(path) as temporary:
         save_file({"mean": dataset.mean.contiguous(), "logvar": dataset.logvar.contiguous()}, temporary, header)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_latents(path: str | os.PathLike, key: str | None = None) -> LatentDataset | None:
@@ -181,13 +201,11 @@ def read_latents(path: str | os.PathLike, key: str | None = None) -> LatentDatas
             if key is not None and header.get("key") != key:
                 logger.info("%s was made from other items or another VAE", path)
                 return None
-            return LatentDataset(
-                file.get_tensor("mean"),
-                file.get_tensor("logvar"),
-                json.loads(header["captions"]),
-                json.loads(header["labels"]),
-                float(header["scale_factor"]),
-            )
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+            mean, logvar = file.get_tensor("mean"), file.get_tensor("logvar")
+            captions, labels = json.loads(header["captions"]), json.loads(header["labels"])
+            if mean.shape != logvar.shape or mean.ndim < 2 or not all(isinstance(text, str) for text in captions):
+                raise ValueError("mean, logvar and captions do not fit")
+            return LatentDataset(mean, logvar, captions, labels, float(header["scale_factor"]))
+    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError, OSError) as error:
         logger.warning("%s cannot be used and will be made again: %s", path, error)
         return None

@@ -33,6 +33,7 @@ from soundctm.command import exit_code
 from soundctm.data.audio import clip_of, decode_audio
 from soundctm.data.dataset import CaptionedFile, read_captioned_files
 from soundctm.errors import UserError
+from soundctm.files import sweep, whole_file, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -154,22 +155,26 @@ def read_index(path: Path) -> tuple[list[str], list[int]]:
 
 def pack(files: Sequence[CaptionedFile], folder: Path, clips: int) -> Path:
     """Write shards of `clips` clips each and their index, whose path is returned. Files go in as they are."""
-    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
     shards = []
     for number, start in enumerate(range(0, len(files), clips)):
         part = files[start : start + clips]
         name = f"sounds-{number:06d}.tar"
-        with tarfile.open(folder / f".{name}.tmp", "w") as tar:
+        with whole_file(folder / name) as temporary, tarfile.open(temporary, "w") as tar:
             for row, file in enumerate(part, start=start):
-                tar.add(file.path, f"{row:08d}{file.path.suffix.lower()}", recursive=False)
+                try:
+                    tar.add(file.path, f"{row:08d}{file.path.suffix.lower()}", recursive=False)
+                except OSError as error:
+                    if error.filename is None:
+                        raise  # the shard cannot be written
+                    raise UserError(f"{file.path} cannot be read: {error.strerror}") from error
                 caption = file.caption.encode()
                 info = tarfile.TarInfo(f"{row:08d}.txt")
                 info.size = len(caption)
                 tar.addfile(info, io.BytesIO(caption))
-        os.replace(folder / f".{name}.tmp", folder / name)
         shards.append({"url": name, "nsamples": len(part)})
     index = folder / "index.json"
-    index.write_text(json.dumps({"shardlist": shards}, indent=1) + "\n", encoding="utf-8")
+    write_whole(index, json.dumps({"shardlist": shards}, indent=1) + "\n")
     return index
 
 

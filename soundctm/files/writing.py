@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 
 from soundctm.errors import UserError
 
-FAILURES = (OSError, RuntimeError, SafetensorError)  # of system, torch and libsndfile, safetensors, when a disk is full
+FAILURES = (OSError, SafetensorError)  # of the system and of safetensors, when a disk is full
 STALE = 86_400  # seconds after which what another machine has begun is taken for left behind
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.([0-9a-f]{8})-(\d+)-\d+\.tmp")
@@ -55,9 +55,16 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def whole_folder(path: str | os.PathLike) -> Iterator[Path]:
-    """The same for a folder: within the block an empty folder to fill; it takes the place of `path` at the end."""
+def whole_folder(path: str | os.PathLike, replace: bool = False) -> Iterator[Path]:
+    """The same for a folder: within the block an empty folder to fill; it takes the place of `path` at the end.
+
+    Raises UserError where something is there already, unless it may be replaced (`replace`).
+    """
     path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file; it must be a folder")
+    if not replace and path.exists() and any(path.iterdir()):
+        raise UserError(f"{path} is not empty")
     temporary, old = (path.with_name(_temporary_name(path.name)) for _ in range(2))
     _open.update((temporary.name, old.name))
     try:
@@ -85,14 +92,14 @@ def write_whole(path: str | os.PathLike, content: str | bytes) -> None:
         temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
 
-def sweep(folder: str | os.PathLike, deep: bool = False) -> int:
-    """Remove the temporary files and folders of dead processes in `folder`, and below it if `deep`; their number.
+def sweep(folder: str | os.PathLike) -> int:
+    """Remove the temporary files and folders of dead processes in `folder`; their number.
 
     Those of other machines go when they are a day old. What cannot be removed stays.
     """
     removed = 0
     with contextlib.suppress(OSError):
-        for path in list(Path(folder).rglob(".*.tmp") if deep else Path(folder).glob(".*.tmp")):
+        for path in list(Path(folder).glob(".*.tmp")):
             match = _TEMPORARY.fullmatch(path.name)
             if match is None or path.name in _open or not _abandoned(path, match[1], int(match[2])):
                 continue

@@ -9,6 +9,7 @@ caption was encoded with.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -19,13 +20,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from soundctm.files import sweep, whole_file
 from soundctm.text.conditioning import TextConditioning
 from soundctm.text.encoder import TextEncoder
 
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 256  # captions encoded together
-PER_FILE = 32 * AT_ONCE  # captions written together: an interrupted start goes on after them
+PER_FILE = 4 * AT_ONCE  # captions written together: an interrupted start goes on after them
 
 
 class CaptionStore:
@@ -38,7 +40,8 @@ class CaptionStore:
 
     def prepare(self, captions: Iterable[str]) -> None:
         """Make sure that `captions` and the empty prompt are on disk; encodes those that are not, in one order."""
-        self._open()
+        sweep(self.folder)
+        self._open(remove=True)
         wanted = [caption for caption in sorted({"", *captions}) if caption not in self._places]
         for first in range(0, len(wanted), PER_FILE):
             part, rows = wanted[first : first + PER_FILE], []
@@ -59,14 +62,21 @@ class CaptionStore:
         file, first, last = self._places[caption]
         return file.get_slice("rows")[first:last]
 
-    def _open(self) -> None:
+    def _open(self, remove: bool = False) -> None:
+        """Open the new files; a damaged one is told, and removed if its captions are about to be made again."""
         for path in sorted(set(self.folder.glob("*.safetensors")) - self._read):
             try:
                 file = safe_open(path, framework="pt")
                 header = file.metadata()
                 captions, lengths = json.loads(header["captions"]), json.loads(header["lengths"])
-            except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-                logger.warning("%s cannot be used: %s", path, error)
+                rows = file.get_slice("rows").get_shape()[0]
+                if len(captions) != len(lengths) or sum(lengths) != rows or min(lengths, default=1) < 1:
+                    raise ValueError(f"{len(captions)} captions have {len(lengths)} lengths for {rows} rows")
+            except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+                logger.warning("%s cannot be used, its captions are encoded again: %s", path, error)
+                if remove:
+                    with contextlib.suppress(OSError):
+                        path.unlink()
                 continue
             self._read.add(path)
             first = 0
@@ -75,12 +85,9 @@ class CaptionStore:
                 first += length
 
     def _write(self, captions: Sequence[str], rows: Sequence[torch.Tensor]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"{len(self._read):04d}-{os.getpid()}.safetensors"
+        number = len(self._read)
+        while (path := self.folder / f"{number:04d}-{os.getpid()}.safetensors").exists():
+            number += 1  # of an earlier process with this number
         header = {"captions": json.dumps(list(captions)), "lengths": json.dumps([len(row) for row in rows])}
-        temporary = path.with_suffix(".tmp")
-        try:
+        with whole_file(path) as temporary:
             save_file({"rows": torch.cat(list(rows)).contiguous()}, temporary, header)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)

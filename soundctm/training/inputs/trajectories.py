@@ -24,12 +24,13 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from tqdm import tqdm
 
 from soundctm.distillation import Distillation, draw_omega
 from soundctm.errors import UserError
+from soundctm.files import sweep, whole_file
 from soundctm.training.inputs.batches import Batch, LatentBatches, LatentRows, Latents
 from soundctm.training.inputs.rows import Order, generator, generators, normal
 
@@ -71,7 +72,7 @@ class StoredTrajectories:
             with safe_open(path, framework="pt") as file:
                 kept = {name: file.get_slice(name)[row : row + 1][0] for name in file.keys()}  # noqa: SIM118
                 captions = json.loads(file.metadata()["captions"])
-        except OSError as error:
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"trajectories cannot be read: {path}: {error}; start again to solve them anew") from error
         return kept["states"], kept["latents"], captions[row], kept.get("omega")
 
@@ -90,17 +91,18 @@ def solve_trajectories(
     teacher, codec and text encoder. Returns the folder of the files.
     """
     place = folder / _key(step, clips, identity, accelerator.mixed_precision)
-    place.mkdir(parents=True, exist_ok=True)
+    if accelerator.is_main_process:
+        sweep(place)
     accelerator.wait_for_everyone()
-    blocks = range(-(-clips.total // BLOCK))
-    absent = [block for block in blocks if not _file(place, block).is_file()]
+    blocks = [range(first, min(first + BLOCK, clips.total)) for first in range(0, clips.total, BLOCK)]
+    shape = (step.config.start_scales, *clips.data.shape)
+    absent = [block for block, rows in enumerate(blocks) if not _is_whole(_file(place, block), len(rows), shape)]
     accelerator.wait_for_everyone()  # nothing is written before every process has looked
     mine = absent[accelerator.process_index :: accelerator.num_processes]
     logger.info("%d of %d trajectories are to be solved", min(len(absent) * BLOCK, clips.total), clips.total)
     for block in tqdm(mine, "trajectories", unit="block", disable=not accelerator.is_main_process or not mine):
-        rows = range(block * BLOCK, min((block + 1) * BLOCK, clips.total))
         with accelerator.autocast():
-            _write(_file(place, block), *_solve(step, clips, with_text, rows, block))
+            _write(_file(place, block), *_solve(step, clips, with_text, blocks[block], block))
     accelerator.wait_for_everyone()
     return place
 
@@ -136,14 +138,27 @@ def _key(step: Distillation, clips: LatentBatches, identity: Mapping[str, Any], 
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def _is_whole(path: Path, count: int, shape: tuple[int, ...]) -> bool:
+    """Whether `count` trajectories of `shape` are there; a damaged file is told."""
+    if not path.is_file():
+        return False
+    try:
+        with safe_open(path, framework="pt") as file:
+            found, captions = file.get_slice("states").get_shape(), json.loads(file.metadata()["captions"])
+            latents = file.get_slice("latents").get_shape()
+        if [list(found), list(latents), len(captions)] == [[count, *shape], [count, *shape[1:]], count]:
+            return True
+        problem = f"it holds {found}"
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        problem = str(error)
+    logger.warning("%s cannot be used and is solved again: %s", path, problem)
+    return False
+
+
 def _file(folder: Path, block: int) -> Path:
     return folder / f"{block:06d}.safetensors"
 
 
 def _write(path: Path, tensors: dict[str, torch.Tensor], captions: list[str]) -> None:
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
+    with whole_file(path) as temporary:
         save_file(tensors, temporary, {"captions": json.dumps(captions)})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ import torch
 
 from soundctm.distributed import highest_over_processes, mean_over_processes
 from soundctm.errors import UserError
+from soundctm.files import sweep
 from soundctm.training.inputs.loader import micro_batches
 from soundctm.training.running.checkpointing import Checkpointer
 from soundctm.training.running.flops import FlopMeter, device_peak
@@ -89,6 +90,7 @@ class Loop:
             self.checkpointer, config.resume_from_checkpoint, task.parts, task.identity, config, task.device
         )
         if accelerator.is_main_process:
+            sweep(config.output_dir)
             self.checkpointer.begin(self.position.step, self.position.run)
         task.prepare()
         self.first, self.spent_before = self.position.step, self.position.spent

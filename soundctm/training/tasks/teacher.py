@@ -140,7 +140,7 @@ class TeacherTask(DiffusionTask):
         return Path(self.config.output_dir) / "teacher"
 
     def export(self) -> None:
-        with whole_folder(self.result) as folder:
+        with whole_folder(self.result, replace=True) as folder:
             save_network(folder, self.average.denoiser.unet, DTYPES[self.config.export_dtype])
             write_made_with(folder, self.made_with)
 

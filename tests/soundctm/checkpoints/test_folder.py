@@ -135,7 +135,7 @@ def test_a_failed_save_leaves_the_old_checkpoint_whole(parts, folder, monkeypatc
         raise OSError("no space left on device")
 
     monkeypatch.setattr("soundctm.checkpoints.saving.save_file", fail)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(UserError, match="no space"):
         save_checkpoint(folder, Components(ema=parts.ema), overwrite=True)
     assert load_checkpoint(folder, ("ema", "student")).student is not None
     assert [path.name for path in folder.parent.iterdir()] == ["model"]

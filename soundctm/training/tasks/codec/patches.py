@@ -12,6 +12,7 @@ from audioldm import AudioLDMCodec, LogMel, MelConfig
 from audioldm.patches import PatchVAE
 from soundctm.checkpoints import load_codec
 from soundctm.config import option, save_config
+from soundctm.files import whole_folder
 from soundctm.files.locks import held
 from soundctm.training.tasks.codec.sounds import CodecSounds
 
@@ -57,5 +58,6 @@ def _fit(config: PatchConfig, output_dir: Path) -> Path:
     vocoder = load_codec(config.vocoder_from).vocoder if config.vocoder_from else None
     scale = config.sigma_data / (latents - latents.mean((0, 2, 3), keepdim=True)).square().mean().sqrt().item()
     codec = AudioLDMCodec(vae, vocoder, to_mel, scale, config.seconds, config.refinements)
-    codec.save_pretrained(output_dir / "codec", torch.float16)
+    with whole_folder(output_dir / "codec", replace=True) as folder:
+        codec.save_pretrained(folder, torch.float16)
     return output_dir / "codec"

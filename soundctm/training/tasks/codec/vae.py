@@ -18,6 +18,7 @@ from audioldm import AudioLDMCodec, LogMel, MelConfig
 from audioldm.vae import build_vae, downsampling
 from soundctm.checkpoints import load_codec
 from soundctm.config import option
+from soundctm.files import whole_folder
 from soundctm.training.inputs.rows import generators, normal
 from soundctm.training.running import loop
 from soundctm.training.running.options import RunConfig, start_accelerator
@@ -155,5 +156,6 @@ def export(vae: AutoencoderKL, mel: LogMel, sounds: CodecSounds, config: VAETrai
     std = torch.cat(values).std().item()
     codec = AudioLDMCodec(vae.cpu(), None, mel.cpu(), config.sigma_data / std, config.seconds)
     folder = Path(config.output_dir) / "codec"
-    codec.save_pretrained(folder, torch.float16)
+    with whole_folder(folder, replace=True) as temporary:
+        codec.save_pretrained(temporary, torch.float16)
     return folder

@@ -20,6 +20,7 @@ from audioldm.vocoder import InverseSTFTVocoder
 from soundctm.checkpoints import load_codec
 from soundctm.config import option
 from soundctm.errors import UserError
+from soundctm.files import whole_folder
 from soundctm.training.inputs.rows import generator, generators
 from soundctm.training.running import loop
 from soundctm.training.running.options import RunConfig, start_accelerator
@@ -226,9 +227,11 @@ def export(vocoder: InverseSTFTVocoder, config: VocoderTrainingConfig) -> Path:
     output_dir = Path(config.output_dir)
     vocoder = vocoder.cpu().eval()
     if config.vae is None:
-        nn.Module.to(vocoder, torch.float16).save_pretrained(output_dir / "vocoder")
+        with whole_folder(output_dir / "vocoder", replace=True) as folder:
+            nn.Module.to(vocoder, torch.float16).save_pretrained(folder)
         return output_dir / "vocoder"
     codec = load_codec(config.vae)
     codec.vocoder = vocoder
-    codec.save_pretrained(output_dir / "codec", torch.float16)
+    with whole_folder(output_dir / "codec", replace=True) as folder:
+        codec.save_pretrained(folder, torch.float16)
     return output_dir / "codec"
