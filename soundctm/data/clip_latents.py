@@ -108,7 +108,7 @@ def clip_latents(
     precision = "-bf16" if bf16 else ""
     place = folder / f"{state_hash(codec.vae.state_dict())[:16]}{precision}-{num_samples}"
     if rank == 0:
-        for part in (place, *place.glob("*/")):
+        for part in (*folder.glob("*/"), *folder.glob("*/*/")):
             sweep(part)
     hashes = HashIndex(folder, rank)
     shape = codec.latent_shape(num_samples / codec.sampling_rate)

@@ -46,3 +46,14 @@ def test_the_script_reports_and_trains_nothing(tmp_path, caplog):
         assert ctm_train.main([*arguments, "--output_dir", str(tmp_path / "run")]) == 1
     assert "1 missing, 1 unreadable" in caplog.text
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["train-problems.csv"]
+
+
+def test_a_report_that_cannot_be_written_and_a_name_that_is_too_long_are_sentences(tmp_path, capsys):
+    table = write_good_clips(tmp_path)
+    with table.open("a") as file:
+        file.write("x" * 300 + ".wav,A name that no disk takes\n")
+    (problem,) = check_table(table, tmp_path / "audio", progress=False)
+    assert problem.problem in ("missing", "unreadable")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="report.csv cannot be written"):
+        write_report([problem], tmp_path / "file" / "report.csv")

@@ -1,5 +1,6 @@
 """Latents of single clips: encoded once, keyed by content, VAE and length; what is bad is named."""
 
+import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from clips_fixture import GOOD, write_clips
+from leftovers import left_by_a_dead_process
+from safetensors.torch import save_file
 
 from soundctm.data.audio import load_clip
 from soundctm.data.clip_latents import clip_latents
@@ -88,6 +91,51 @@ def test_what_changed_is_encoded_anew_and_what_moved_is_not(table, tmp_path):
     assert torch.equal(after[4][0], before[7][0])
     torch.nn.init.constant_(codec.vae.weight, 2.0)
     assert not torch.equal(encode(table, tmp_path, codec)[5][0], before[5][0]) and codec.encoded > count
+
+
+@pytest.mark.parametrize("damage", [b"", b"half", None])
+def test_a_damaged_cached_latent_is_made_again_with_a_word(table, tmp_path, caplog, damage):
+    codec = Codec()
+    data = encode(table, tmp_path, codec)
+    before, path, count = data[3][0], data.paths[3], codec.encoded
+    if damage is None:
+        save_file({"mean": torch.zeros(1, 40, 1)}, path)
+    else:
+        path.write_bytes(damage)
+    with pytest.raises(UserError, match="the next start makes them again"):
+        data[3]
+    again = encode(table, tmp_path, codec, workers=2 if damage == b"" else 0)
+    assert codec.encoded == count + 1 and torch.equal(again[3][0], before)
+    assert damage == b"" or f"{path} cannot be used and is made again" in caplog.text  # workers log by themselves
+
+
+def test_a_damaged_or_poisoned_list_of_hashes_is_passed_over(table, tmp_path, caplog):
+    codec = Codec()
+    before = encode(table, tmp_path, codec)
+    index = tmp_path / "cache" / "hashes-0.jsonl"
+    first = table.parent / "audio" / "0.wav"
+    stat = first.stat()
+    poison = json.dumps([str(first), stat.st_size, stat.st_mtime_ns, "../../../poison"])
+    index.write_bytes(b"5\n[]\n\xff\xfe\n" + b"[" * 100_000 + b"\n" + poison.encode() + b'\n["half", 1')
+    count = codec.encoded
+    again = encode(table, tmp_path, codec)
+    assert "6 damaged lines are passed over" in caplog.text and codec.encoded == count
+    assert [path for path in again.paths] == [path for path in before.paths]
+    encode(table, tmp_path, codec)
+    assert sum(line.startswith(b'["/') for line in index.read_bytes().splitlines()) == GOOD + 4
+
+
+def test_leftovers_of_killed_runs_are_swept(table, tmp_path):
+    data = encode(table, tmp_path, Codec())
+    left = left_by_a_dead_process(data.paths[3].parent)
+    encode(table, tmp_path, Codec())
+    assert not left.exists() and data.paths[3].exists()
+
+
+def test_a_cache_that_cannot_be_written_is_one_sentence(table, tmp_path):
+    (tmp_path / "cache").write_text("")
+    with pytest.raises(UserError, match="cache cannot be written: File exists"):
+        encode(table, tmp_path, Codec())
 
 
 def test_processes_share_the_work(table, tmp_path):

@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from corpus_fixture import write_corpus
+from safetensors.torch import save_file
 from torch import nn
 
+from soundctm.data import latents
 from soundctm.data.compose import ComposedCorpus
 from soundctm.data.corpus import load_corpus
 from soundctm.data.latents import latent_dataset, read_latents
@@ -70,10 +72,41 @@ def test_another_vae_or_count_builds_again(corpus, tmp_path):
 
 def test_damaged_file_is_built_again(corpus, tmp_path):
     path = tmp_path / "latents.safetensors"
+    good = latent_dataset(corpus, TinyCodec(), 2, path, progress=False)
+    header = {"captions": "5", "labels": "[]", "scale_factor": "1"}
+    save_file({"mean": good.mean, "logvar": good.logvar}, path, header)
+    assert read_latents(path) is None
     path.write_bytes(b"half a file")
     assert read_latents(path) is None
     assert len(latent_dataset(corpus, TinyCodec(), 2, path, progress=False)) == 2
     assert len(read_latents(path)) == 2
+
+
+def test_a_killed_encoding_goes_on_after_its_last_part_to_the_same_moments(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(latents, "PART", 2)
+    whole = latent_dataset(corpus, TinyCodec(), 11, tmp_path / "whole.safetensors", batch_size=2, progress=False)
+
+    class Killed(BaseException):
+        pass
+
+    class Dying(TinyCodec):
+        def _encode(self, mel):
+            if self.calls == 5:
+                raise Killed
+            return super()._encode(mel)
+
+    path = tmp_path / "cache" / "latents.safetensors"
+    with pytest.raises(Killed):
+        latent_dataset(corpus, Dying(), 11, path, batch_size=2, progress=False)
+    parts = sorted(path.parent.rglob("*.safetensors"))
+    assert [part.name for part in parts] == ["00000000.safetensors", "00000004.safetensors"]
+    parts[1].write_bytes(b"")  # one of them damaged
+    codec = TinyCodec()
+    again = latent_dataset(corpus, codec, 11, path, batch_size=2, progress=False)
+    assert codec.calls == 4  # of 6 batches
+    assert torch.equal(again.mean, whole.mean) and torch.equal(again.logvar, whole.logvar)
+    assert again.captions == whole.captions and again.labels == whole.labels
+    assert [p.name for p in path.parent.iterdir()] == ["latents.safetensors"]
 
 
 def test_draw_is_scaled_and_reproducible(corpus, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 import tiny
 import torch
 from helpers import close
+from leftovers import left_by_a_dead_process
 
 from soundctm.distillation import DistillationConfig
 from soundctm.errors import UserError
@@ -90,6 +91,20 @@ def test_training_on_them_and_what_is_solved_anew(world, tmp_path):
     assert kept.stat().st_mtime_ns == before
     unguided = task_of(world, tmp_path / "none", uniform_sampled_cfg_distill=False)
     assert unguided.source.batch(0, range(2)).omega is None
+
+
+def test_a_damaged_file_is_solved_again_with_a_word_and_leftovers_are_swept(world, tmp_path, caplog):
+    source = task_of(world, tmp_path).source
+    path, left = source.folder / "000001.safetensors", left_by_a_dead_process(source.folder)
+    content = path.read_bytes()
+    for damaged in (b"", content[:-100]):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match="start again to solve them anew"):
+            for step in range(COUNT // 3):
+                source.batch(step, range(3))
+        task_of(world, tmp_path)
+        assert path.read_bytes() == content
+    assert caplog.text.count("cannot be used and is solved again") == 2 and not left.exists()
 
 
 def test_batches_are_whole_epochs_of_all_trajectories(world, tmp_path):
