@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 
 from soundctm.errors import UserError
 
-FAILURES = (OSError, SafetensorError)  # of the system and of safetensors, when a disk is full
+FAILURES = (OSError, RuntimeError, SafetensorError)  # of system, torch and libsndfile, safetensors, when a disk is full
 STALE = 86_400  # seconds after which what another machine has begun is taken for left behind
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.([0-9a-f]{8})-(\d+)-\d+\.tmp")
