@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-COLUMNS = ("file_name", "caption", "label", "split", "group", "package", "yamnet_top3")
+COLUMNS = ("file_name", "caption", "label", "split", "group", "package", "yamnet_top3", "seconds", "source_rate")
 
 
 def write_corpus(root: Path) -> Path:
@@ -32,5 +32,8 @@ def write_corpus(root: Path) -> Path:
             soundfile.write(root / f"clips/{name}.ogg", 0.5 * sound / np.abs(sound).max(), 16000)
             split = "test" if name == "dog_1" else "train"
             group = f"pkg/{label}" if label == "typing" else f"pkg/{name}"
-            writer.writerow([f"clips/{name}.ogg", f"a {label} sound", label, split, group, "pkg", "Animal|Dog"])
+            writer.writerow(
+                [f"clips/{name}.ogg", f"a {label} sound", label, split, group, "pkg", "Animal|Dog"]
+                + [len(sound) / 16000, 11025 if label == "piano" else 44100]
+            )
     return root

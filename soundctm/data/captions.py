@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +22,10 @@ WRAPPINGS = ((0.10, "the sound of {}"), (0.04, "sound of {}"), (0.03, "a recordi
 CAPITALISED = 0.25
 FULL_STOP = 0.06
 AND = ("{} and {}", "{} with {} in the background", "{} while {} can be heard")
-THEN = ("{} followed by {}", "{} and then {}", "{}, then {}")
+THEN = ("{} followed by {}", "{} and then {}", "{}, then {}", "{} before {}", "{1} after {0}", "first {}, then {}")
+TIMES = {2: "twice", 3: "three times", 4: "four times"}
+COUNTED = 0.5  # share of captions of so many events that say how many
+FEWEST = 3  # phrasings of a label of which one is held out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +38,8 @@ class LabelSpec:
     own: bool = True
     style: str = "event"
     period: tuple[float, float] = (0.4, 1.0)
-    weight: float = 1.0
     heard: tuple[str, ...] = ()
+    held_out: str | None = None  # a phrasing that training does not use: see `hold_out`, not the file
 
     def all_phrases(self) -> list[str]:
         """Every phrasing of the entry."""
@@ -56,13 +60,43 @@ def load_caption_table(path: str | os.PathLike | None = None) -> dict[str, Label
     return {str(label): _entry(str(label), entry, path) for label, entry in table.items()}
 
 
-def draw_caption(spec: LabelSpec, row: CorpusRow, repeated: bool, rng: np.random.Generator) -> str:
-    """A phrasing of `row`'s sound without wrapping; `repeated` tells whether it was placed several times."""
+def hold_out(table: Mapping[str, LabelSpec]) -> dict[str, LabelSpec]:
+    """`table` without one phrasing of every label that has enough, which is its `held_out` then.
+
+    Chosen by a hash, among phrasings in `say` that occur nowhere else in the table, nor in a longer one.
+    """
+    phrases = [phrase.lower() for spec in table.values() for phrase in spec.all_phrases()]
+
+    def unique(phrase: str) -> bool:
+        return sum(phrase.lower() in other for other in phrases) == 1
+
+    def order(label: str, phrase: str) -> str:
+        return hashlib.sha256(f"{label}: {phrase}".encode()).hexdigest()
+
+    found = {}
+    for label, spec in table.items():
+        single = sorted((p for p in spec.say if unique(p)), key=lambda phrase: order(label, phrase))
+        if len(spec.say) >= FEWEST and single:
+            kept = tuple(phrase for phrase in spec.say if phrase != single[0])
+            spec = dataclasses.replace(spec, say=kept, held_out=single[0])
+        found[label] = spec
+    return found
+
+
+def draw_caption(spec: LabelSpec, row: CorpusRow, repeated: bool, rng: np.random.Generator, count: int = 0) -> str:
+    """A phrasing of `row`'s sound without wrapping; `repeated` tells whether it was placed several times.
+
+    `count` is how often, where a listener can count; a share of the captions then says so.
+    """
+    if count in TIMES and rng.random() < COUNTED:
+        phrases = spec.captions.get(row.caption, spec.say)
+        return f"{phrases[rng.integers(len(phrases))]}{', ' if rng.random() < 0.5 else ' '}{TIMES[count]}"
     if row.caption in spec.captions:
         phrases = spec.captions[row.caption]
     else:
         phrases = spec.many if repeated and spec.many else spec.say
-        if spec.own and not (repeated and spec.many) and rng.random() < OWN_CAPTION:
+        own = spec.own and (spec.held_out is None or spec.held_out.lower() not in row.caption.lower())
+        if own and not (repeated and spec.many) and rng.random() < OWN_CAPTION:
             return row.caption
     return phrases[rng.integers(len(phrases))]
 
@@ -92,7 +126,7 @@ def _finish(phrase: str, rng: np.random.Generator) -> str:
 
 
 def _entry(label: str, entry: Any, path: Path) -> LabelSpec:
-    known = {field.name for field in dataclasses.fields(LabelSpec)}
+    known = {field.name for field in dataclasses.fields(LabelSpec)} - {"held_out"}
     if not isinstance(entry, dict) or not entry.get("say"):
         raise UserError(f"{path}: the entry {label!r} needs a list `say`")
     unknown = sorted(set(entry) - known)

@@ -1,7 +1,7 @@
 """Short training items made from the corpus: events, repeated events, windows of long sounds and pairs, with captions.
 
-Item i is a function of (rows, table, seed, i) alone. Labels are drawn with probability weight * count^0.5, so that
-rare clear sounds (a dog, a bell) are not drowned by the hundreds of clips of frequent ones.
+Item i is a function of (rows, table, seed, i) alone. Labels are drawn with a probability proportional to the square
+root of their seconds of sound: a rule that knows nothing of names, nor of what models are judged by.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from torch import Tensor
 
 from soundctm.data import placing
 from soundctm.data.audio import SAMPLING_RATE, fit_clip
-from soundctm.data.captions import LabelSpec, draw_caption, join_phrases, load_caption_table, wrap_caption
+from soundctm.data.captions import LabelSpec, draw_caption, hold_out, join_phrases, load_caption_table, wrap_caption
 from soundctm.data.corpus import ClipStore, CorpusRow, by_label, present_rows
 from soundctm.data.mixing import mix_pair
 from soundctm.data.resampling import resample
+from soundctm.data.surroundings import surround
 
 NUM_SAMPLES = 40_960  # 2.56 s at 16 kHz
 PAIR_SEPARATOR = "|"  # between the two labels of a pair
-BALANCE = 0.5  # exponent of a label's clip count
+BALANCE = 0.5  # exponent of a label's seconds
+SHORTEST = 0.1  # seconds that a clip counts at least
 UNHEARD = 0.35  # how often a clip is drawn in which YAMNet does not hear its label
 SPEEDS = (0.9, 0.94, 0.97, 1.03, 1.06, 1.1)  # changes pitch and length together
 CHANGED_SPEED = 0.5
@@ -31,7 +33,8 @@ CHANGED_SPEED = 0.5
 class ComposedCorpus:
     """`corpus[i] -> (waveform float32 [num_samples] with peak 0.5, caption, label)`; any i >= 0 is an item.
 
-    `pairs` is the share of items with two sounds; `speed_changes=False` keeps every clip at its own pitch (evaluation).
+    `pairs` is the share of items with two sounds; `speed_changes=False` keeps every clip as it was recorded, and all
+    phrasings (evaluation); otherwise pitch, distance and rooms vary, and phrasings that are held out do not come.
     Clips missing below `root` are left out. Raises UserError for no clips at all or a label without captions.
     """
 
@@ -46,15 +49,16 @@ class ComposedCorpus:
         speed_changes: bool = True,
         table: Mapping[str, LabelSpec] | None = None,
     ):
-        self.table = table if table is not None else load_caption_table()
-        known = [row for row in rows if row.label in self.table and self.table[row.label].weight > 0]
+        table = table if table is not None else load_caption_table()
+        self.table = hold_out(table) if speed_changes else dict(table)
+        known = [row for row in rows if row.label in self.table]
         self.labels = by_label(present_rows(known, root))
         self.store = ClipStore(root)
         self.seed = seed
         self.num_samples = num_samples
         self.pairs = pairs
         self.speed_changes = speed_changes
-        weights = [self.table[label].weight * len(rows) ** BALANCE for label, rows in self.labels.items()]
+        weights = [sum(max(row.seconds, SHORTEST) for row in rows) ** BALANCE for rows in self.labels.values()]
         self.probabilities = np.array(weights) / np.sum(weights)
 
     def __getitem__(self, index: int) -> tuple[Tensor, str, str]:
@@ -104,7 +108,7 @@ class ComposedCorpus:
         speed = float(rng.choice(SPEEDS)) if self.speed_changes and rng.random() < CHANGED_SPEED else 1.0
         clip = _at_speed(self.store[row], speed)
         short = len(clip) < 0.55 * length
-        repeated = False
+        repeated, count = False, 0
         if len(clip) > length:
             sound = placing.window(clip, length, rng, from_start=0.1 if spec.style == "texture" else 0.6)
             repeated = spec.style == "repeat"  # a long clip of such a label already holds several events
@@ -120,7 +124,8 @@ class ComposedCorpus:
             repeated = count > 1
         else:
             sound = placing.place_once(clip, length, rng)
-        return sound, draw_caption(spec, row, repeated, rng)
+        phrase = draw_caption(spec, row, repeated, rng, count if self.speed_changes else 0)
+        return surround(sound, phrase, row, rng) if self.speed_changes else (sound, phrase)
 
     def _variants(self, row: CorpusRow, rng: np.random.Generator) -> list[CorpusRow]:
         """Up to five other clips that can alternate with `row`: keys of one keyboard, steps on one ground."""

@@ -32,6 +32,8 @@ class CorpusRow:
     group: str  # variants of one recording share it
     package: str
     heard: tuple[str, ...]  # AudioSet classes, loudest first
+    seconds: float = 1.0  # as long as clips count in a table that does not say
+    source_rate: int = SAMPLING_RATE  # Hz of the recording before it was resampled
 
 
 def load_corpus(table: str | os.PathLike, split: str | None = None) -> list[CorpusRow]:
@@ -48,14 +50,20 @@ def load_corpus(table: str | os.PathLike, split: str | None = None) -> list[Corp
             raise UserError(
                 f"{table} lacks the column {', '.join(missing)}; it has {', '.join(reader.fieldnames or [])}"
             )
-        rows = [
-            CorpusRow(*(row[name] for name in NEEDED[:-1]), heard=tuple(row["yamnet_top3"].split("|")))
-            for row in reader
-        ]
+        rows = [_row(row, table) for row in reader]
     rows = [row for row in rows if split is None or row.split == split]
     if not rows:
         raise UserError(f"{table} holds no rows" + (f" of the split {split!r}" if split else ""))
     return rows
+
+
+def _row(row: dict[str, str], table: Path) -> CorpusRow:
+    texts = (row[name] for name in NEEDED[:6])
+    try:
+        seconds, rate = float(row.get("seconds", 1.0)), int(row.get("source_rate", SAMPLING_RATE))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{table}: {row['file_name']} needs numbers of seconds and source_rate, not {error}") from error
+    return CorpusRow(*texts, tuple(row["yamnet_top3"].split("|")), seconds, rate)
 
 
 def present_rows(rows: Iterable[CorpusRow], root: str | os.PathLike) -> list[CorpusRow]:

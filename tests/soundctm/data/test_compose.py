@@ -11,8 +11,10 @@ import torch
 from corpus_fixture import write_corpus
 
 from soundctm.data import placing
+from soundctm.data.captions import TIMES
 from soundctm.data.compose import ComposedCorpus, build_items
 from soundctm.data.corpus import load_corpus, trim_silence
+from soundctm.data.surroundings import surround
 from soundctm.errors import UserError
 
 
@@ -46,11 +48,43 @@ def test_test_clips_are_not_used(root):
     assert [row.file_name for row in compose(root).labels["dog"]] == ["clips/dog_0.ogg"]
 
 
-def test_rare_labels_are_drawn_by_weight_not_count(root):
+def test_labels_are_drawn_by_the_root_of_their_seconds(root):
     corpus = compose(root)
     chance = dict(zip(corpus.labels, corpus.probabilities, strict=True))
     assert sum(chance.values()) == pytest.approx(1)
-    assert chance["dog"] > chance["typing"]  # one clip against two, with twice the weight
+    assert chance["rain"] / chance["piano"] == pytest.approx(5**0.5)  # 5 s against 1 s
+    assert chance["typing"] / chance["piano"] == pytest.approx(0.2**0.5)  # two clips of 0.1 s at least
+
+
+def test_a_held_out_phrasing_never_comes_and_dull_sources_say_so(root):
+    corpus = compose(root, pairs=0.3)
+    captions = [corpus[i][1:] for i in range(300)]
+    for label in corpus.labels:
+        held_out = corpus.table[label].held_out
+        assert held_out is None or not any(held_out.lower() in caption.lower() for caption, _ in captions)
+    assert sum(corpus.table[label].held_out is not None for label in corpus.labels) >= 3
+    alone = [(caption.lower(), label) for caption, label in captions if "|" not in label]
+    assert all(("old recording" in caption) == (label == "piano") for caption, label in alone)
+
+
+def test_far_sounds_and_rooms_are_heard_and_said(root):
+    row = compose(root).labels["rain"][0]
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal(20480).astype(np.float32)
+    noise[10240:] = 0
+    made = {phrase: sound for sound, phrase in (surround(noise, "rain", row, rng) for _ in range(300))}
+    plain = np.abs(np.fft.rfft(made["rain"]))
+    assert np.array_equal(made["rain"], noise)
+    far = np.abs(np.fft.rfft(made["rain in the distance"]))
+    assert far[9000:].sum() / far.sum() < 0.3 * plain[9000:].sum() / plain.sum()  # above 7 kHz
+    assert np.abs(made["rain in a large hall"][11000:]).max() > 0.01 and np.isfinite(far).all()
+
+
+def test_few_events_are_counted(root):
+    corpus = compose(root, pairs=0.0)
+    said = [corpus.single("dog", i)[1] for i in range(300)]
+    counted = [caption for caption in said if any(word in caption for word in TIMES.values())]
+    assert 3 < len(counted) < 100
 
 
 def test_pairs_name_both_labels(root):
