@@ -11,11 +11,11 @@ import re
 from collections.abc import Mapping
 
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from audioldm.codec import AudioLDMCodec
 from audioldm.errors import CodecError
+from audioldm.library import AutoencoderKL
 from audioldm.unpickle import load_checkpoint
 from audioldm.vae import build_vae
 from audioldm.vocoder import build_hifigan

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from audioldm.errors import CodecError
+from audioldm.library import AutoencoderKL
 from audioldm.mel import LogMel, MelConfig
 from audioldm.patches import PatchVAE
 from audioldm.refine import refine

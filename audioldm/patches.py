@@ -13,13 +13,17 @@ components' deviations, 1 makes them equal.
 from __future__ import annotations
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
-from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDistribution
-from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from torch import Tensor, nn
 
 from audioldm.errors import CodecError
+from audioldm.library import (
+    AutoencoderKLOutput,
+    ConfigMixin,
+    DecoderOutput,
+    DiagonalGaussianDistribution,
+    ModelMixin,
+    register_to_config,
+)
 
 NO_NOISE = -30.0  # log-variance of a posterior that is a point; the smallest that the distribution class allows
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor
 
 from audioldm.errors import CodecError
+from audioldm.library import AutoencoderKL
 from audioldm.patches import PatchVAE
 
 FULL_CHANNELS = (128, 256, 512)  # the released AudioLDM VAE, with two layers per block

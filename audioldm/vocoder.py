@@ -12,12 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
-from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
 from audioldm.errors import CodecError
+from audioldm.library import ConfigMixin, ModelMixin, SpeechT5HifiGan, SpeechT5HifiGanConfig, register_to_config
 
 MAX_LOG_MAGNITUDE = 5.0  # e^5 = 148; a full-scale sine reaches half the window's sum, 160 for 640 samples
 
@@ -87,9 +85,10 @@ class InverseSTFTVocoder(ModelMixin, ConfigMixin):
         self.blocks = nn.ModuleList(ConvNeXtBlock(channels, hidden, kernel_size, 1 / layers) for _ in range(layers))
         self.final_norm = nn.LayerNorm(channels, eps=1e-6)
         self.head = nn.Linear(channels, 3 * bins)  # log magnitude, then the two coordinates of the phase
-        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+        # On a meta device, where only shapes are looked at, a window and random weights would start torch's compiler.
+        self.register_buffer("window", torch.hann_window(n_fft, device="cpu"), persistent=False)
         for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Conv1d):
+            if isinstance(module, nn.Linear | nn.Conv1d) and not module.weight.is_meta:
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
 

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from diffusers import UNet2DConditionModel
 from torch import nn
 
+from audioldm.library import UNet2DConditionModel
 from soundctm.distillation import Draws
 from soundctm.networks import feature_maps
 from soundctm.schedule import SigmaSchedule

@@ -88,6 +88,8 @@ def run(options: InferenceOptions, load: Load | None = None) -> Path:
         log.info("%d of %d clips are there already", len(wanted) - len(missing), len(wanted))
     mine, silent = workers.share(missing), []
     if mine:
+        if workers.is_main:
+            log.info("loading %s", name)  # before the libraries, which take seconds
         from soundctm.inference.generate import generate
 
         pipeline = (load or load_pipeline)(options, workers.device(options.device))

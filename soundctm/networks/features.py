@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from diffusers import UNet2DConditionModel
+
+from audioldm.library import UNet2DConditionModel
 
 Depth = Literal["half", "full"]
 

@@ -10,8 +10,8 @@ import math
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
-from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+
+from audioldm.library import TimestepEmbedding, Timesteps, UNet2DConditionModel
 
 
 def guidance_embedding(omega: torch.Tensor, width: int) -> torch.Tensor:

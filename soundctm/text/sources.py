@@ -10,16 +10,21 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, T5EncoderModel
+from safetensors.torch import load_file
 from transformers.utils import logging as transformers_logging
 
+from audioldm.library import sparingly
 from soundctm.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
 
@@ -52,15 +57,42 @@ def load_model(name: str, dtype: torch.dtype) -> PreTrainedModel:
     """
     source = resolve(name)
     with _readable(name, source, "model"):
-        config = AutoConfig.from_pretrained(source.path, local_files_only=source.local)
-        kind = T5EncoderModel if config.model_type == "t5" else AutoModel
-        return kind.from_pretrained(source.path, config=config, local_files_only=source.local, dtype=dtype).eval()
+        with sparingly():
+            from transformers import AutoConfig, AutoModel, T5EncoderModel
+
+            config = AutoConfig.from_pretrained(source.path, local_files_only=source.local)
+            kind = T5EncoderModel if config.model_type == "t5" else AutoModel
+            make = kind.from_config if kind is AutoModel else kind
+            model = _loaded_plainly(Path(source.path), make, config) if source.local else None
+        if model is None:
+            model = kind.from_pretrained(source.path, config=config, local_files_only=source.local, dtype=dtype)
+        return model.to(dtype).eval()
+
+
+def _loaded_plainly(folder: Path, make: Callable, config: Any) -> PreTrainedModel | None:
+    """The model in `folder`, if its one file holds exactly the tensors of the model that `make(config)` gives.
+
+    The library's own loader, which knows all other cases, imports torch's compiler on the way: seconds.
+    """
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        return None
+    model, state = make(config), load_file(path)
+    buffers = {name for name, _ in model.named_buffers()}  # some files hold those that a model makes itself
+    own = {name: value.shape for name, value in model.state_dict().items()}
+    state = {name: value for name, value in state.items() if name in own or name not in buffers}
+    if own != {name: value.shape for name, value in state.items()}:
+        return None
+    model.load_state_dict(state)
+    return model
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer called `name`. Raises UserError when it cannot be read, saying how to get it."""
     source = resolve(name)
-    with _readable(name, source, "tokenizer"):
+    with _readable(name, source, "tokenizer"), sparingly():
+        from transformers import AutoTokenizer
+
         return AutoTokenizer.from_pretrained(source.path, local_files_only=source.local)
 
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from diffusers import UNet2DConditionModel
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+
+from audioldm.library import UNet2DConditionModel
 
 
 def new_mesh(device: torch.device) -> DeviceMesh:

@@ -11,10 +11,10 @@ import dataclasses
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from audioldm import AudioLDMCodec, LogMel, MelConfig
+from audioldm.library import AutoencoderKL
 from audioldm.vae import build_vae, downsampling
 from soundctm.checkpoints import load_codec
 from soundctm.config import option
