@@ -12,6 +12,7 @@ from torch import Tensor
 
 from soundctm.evaluation.extractors import registry
 from soundctm.evaluation.extractors.base import Features
+from soundctm.evaluation.extractors.reading import Reading
 from soundctm.evaluation.extractors.weights import sha256
 
 RATE = 16_000
@@ -55,6 +56,7 @@ class SpectrumExtractor:
     ):
         self.pooled = pooled
         self.name, self.sampling_rate, self.weights_hash = name, sampling_rate, weights_hash
+        self.reading = Reading(sampling_rate)
         self.dim, self.class_names = 16, [f"class {i}" for i in range(16)]
         self.seen = 0
 

@@ -88,7 +88,8 @@ def _from_csv(text: str, path: Path) -> list[Prompt]:
                 raise UserError(f"{path}, line {reader.line_num}: the caption is empty")
             if row.get(None):
                 raise UserError(f"{path}, line {reader.line_num}: more values than columns; quote captions with commas")
-            prompts.append(Prompt(caption, (row.get("file_name") or "").strip() or None))
+            name = row.get("file_name") or row.get("audiocap_id") or ""  # the second one is AudioCaps' own list
+            prompts.append(Prompt(caption, name.strip() or None))
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: {error}") from error
     return prompts

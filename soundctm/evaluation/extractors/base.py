@@ -32,5 +32,8 @@ class Extractor(Protocol):
     weights_hash: str  # sha256 (hex) of the weights
 
     def __call__(self, waveforms: Sequence[Tensor]) -> list[Features]:
-        """Features on the CPU, one per waveform [samples]: mono float32 in [-1, 1] at `sampling_rate`, any lengths."""
+        """Features on the CPU, one per waveform [samples]: mono float32 in [-1, 1] at `sampling_rate`, any lengths.
+
+        Those that the registry says read stereo take [2, samples].
+        """
         ...

@@ -7,6 +7,9 @@ Input: mono at 48 kHz, 10 s. Shorter clips are repeated a whole number of times,
 trained. Longer clips are read in windows (`patches.windows`) whose embeddings are averaged and scaled to length 1
 again; transformers' front end would crop them at random. Models with feature fusion see every window as a short clip;
 the front end would mark a random one of a batch as long. Captions are cut at 77 tokens, as in training.
+
+Two sets of weights have names of their own, because their scores are different numbers: `clap` and `clap630k`, the
+model without feature fusion of the official 44.1 kHz evaluation, which hears clips at another level (`registry`).
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,16 +31,30 @@ from transformers.utils import logging as transformers_logging
 from soundctm.checkpoints.torch_files import listing
 from soundctm.errors import UserError
 from soundctm.evaluation.extractors.patches import PatchExtractor, windows
-from soundctm.evaluation.extractors.weights import CLAP_FOLDER, is_hub_id, sha256
+from soundctm.evaluation.extractors.weights import CLAP630K_FOLDER, CLAP_FOLDER, is_hub_id, sha256
 
 log = logging.getLogger(__name__)
 
-RECOMMENDED = "laion/larger_clap_general"
 MOST_TOKENS = 77
 TEXT_BATCH = 64  # captions
 WEIGHTS = ("*.safetensors", "*.bin")  # the first kind that a repository has is used
 SETTINGS = ("*.json", "*.txt")
 DERIVED = ("position_ids", "token_type_ids", "relative_position_index")  # counters: made by the model, in some files
+
+
+@dataclass(frozen=True)
+class Release:
+    """One set of weights: its default place, the hub id to fetch, whether a model with feature fusion will do."""
+
+    folder: Path
+    recommended: str
+    fusion: bool
+
+
+RELEASES = {
+    "clap": Release(CLAP_FOLDER, "laion/larger_clap_general", True),
+    "clap630k": Release(CLAP630K_FOLDER, "laion/clap-htsat-unfused", False),
+}
 
 
 class ClapExtractor(PatchExtractor):
@@ -49,11 +67,12 @@ class ClapExtractor(PatchExtractor):
         tokenizer: PreTrainedTokenizerBase,
         weights_hash: str,
         device: str | torch.device = "cpu",
+        name: str = "clap",
     ):
         self.model, self.front_end, self.tokenizer = model.eval().to(device), front_end, tokenizer
         frames = front_end.nb_max_samples // front_end.hop_length + 1
         super().__init__(
-            name="clap",
+            name=name,
             sampling_rate=front_end.sampling_rate,
             dim=model.config.projection_dim,
             class_names=None,
@@ -92,18 +111,21 @@ class ClapExtractor(PatchExtractor):
         return _unit(self.model.get_audio_features(input_features=spectrograms, is_longer=longer)), None
 
 
-def load_clap(weights: str | None = None, device: str | torch.device = "cpu") -> ClapExtractor:
-    """The extractor of a folder or hub id in transformers' layout; by default the folder ckpt/extractors/clap.
+def load_clap(weights: str | None = None, device: str | torch.device = "cpu", name: str = "clap") -> ClapExtractor:
+    """The extractor of a folder or hub id in transformers' layout; by default the folder ckpt/extractors/`name`.
 
-    Raises UserError when it is absent, cannot be read, or its weights do not fit its configuration.
+    Raises UserError when it is absent, cannot be read, its weights do not fit its configuration, or it has feature
+    fusion and `name` stands for a model without.
     """
-    files = weights_files(weights)
+    files = weights_files(weights, name)
     folder = files[0].parent
     try:
         with _quiet():
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
             if config.model_type != "clap":
                 raise UserError(f"{folder} is a folder of a {config.model_type} model, not of clap")
+            if config.audio_config.enable_fusion and not RELEASES[name].fusion:
+                raise UserError(f"{folder} holds a CLAP model with feature fusion; {name} is one without")
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             front_end = ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)
             model, report = ClapModel.from_pretrained(
@@ -121,15 +143,15 @@ def load_clap(weights: str | None = None, device: str | torch.device = "cpu") ->
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(f"{folder} holds no CLAP model that transformers can read: {reason}") from error
     _check(report, folder)
-    return ClapExtractor(model, front_end, tokenizer, sha256(files), device)
+    return ClapExtractor(model, front_end, tokenizer, sha256(files), device, name)
 
 
-def weights_files(weights: str | None = None) -> list[Path]:
+def weights_files(weights: str | None = None, name: str = "clap") -> list[Path]:
     """The files that decide all embeddings: the weights, then the settings. Raises UserError as `load_clap`."""
-    folder = _folder(weights)
+    folder = _folder(weights, name)
     files = next((found for kind in WEIGHTS if (found := sorted(folder.glob(kind)))), None)
     if files is None:
-        raise UserError(_advice(f"{folder} holds no weights of clap (model.safetensors)"))
+        raise UserError(_advice(f"{folder} holds no weights of {name} (model.safetensors)", name))
     return files + sorted(path for kind in SETTINGS for path in folder.glob(kind))
 
 
@@ -163,13 +185,13 @@ def _quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _folder(weights: str | None) -> Path:
+def _folder(weights: str | None, name: str) -> Path:
     """The folder that `weights` names, fetched if it is a hub id. Raises UserError."""
-    path = CLAP_FOLDER if weights is None else Path(weights)
+    path = RELEASES[name].folder if weights is None else Path(weights)
     if path.is_dir():
         return path
     if weights is None or path.exists() or not is_hub_id(weights) or weights.count("/") != 1:
-        raise UserError(_advice(f"clap has no folder of weights at {path}"))
+        raise UserError(_advice(f"{name} has no folder of weights at {path}", name))
     from huggingface_hub import snapshot_download  # only hub ids need it
 
     try:
@@ -179,14 +201,15 @@ def _folder(weights: str | None) -> Path:
                 return folder
     except (OSError, ValueError) as error:
         log.debug("snapshot_download failed for %s", weights, exc_info=error)
-        raise UserError(_advice(f"{weights} is neither in the local hub cache nor can it be fetched")) from error
-    raise UserError(_advice(f"{weights} holds no weights"))
+        raise UserError(_advice(f"{weights} is neither in the local hub cache nor can it be fetched", name)) from error
+    raise UserError(_advice(f"{weights} holds no weights", name))
 
 
-def _advice(fault: str) -> str:
+def _advice(fault: str, name: str) -> str:
+    release = RELEASES[name]
     return (
-        f"{fault}: fetch the files of {RECOMMENDED} (a hub id of transformers) into {CLAP_FOLDER}, "
-        "or name a folder or hub id with --weights clap=PATH"
+        f"{fault}: fetch the files of {release.recommended} (a hub id of transformers) into {release.folder}, "
+        f"or name a folder or hub id with --weights {name}=PATH"
     )
 
 

@@ -5,7 +5,9 @@ passt_s_swa_p16_128_ap476 of the package hear21passt. Its blocks are torch's own
 are mapped onto them. Embeddings are the 768-d mean of its two class tokens.
 
 Input: mono at 32 kHz, 10 s, shorter clips zero-padded at the end; longer ones are read in windows (`patches.windows`),
-of which embeddings are averaged and logits pooled. Pre-emphasis y[n] = x[n+1] - 0.97 x[n]; centred power spectrum of
+of which embeddings are averaged and logits pooled. With `overlapping`, as in stable-audio-metrics and the official
+44.1 kHz evaluation, windows begin every 5 s (10.03 s make two, the second one half empty) and logits are averaged
+themselves, which gives other numbers. Pre-emphasis y[n] = x[n+1] - 0.97 x[n]; centred power spectrum of
 1024 points with a symmetric Hann window of 800 samples every 320; 128 mel bands (Kaldi's) from 0 to 15 kHz;
 (ln(mel + 1e-5) + 4.5) / 5.
 """
@@ -24,6 +26,7 @@ from soundctm.evaluation.extractors.weights import PASST, read_weights, sha256
 
 SAMPLING_RATE = 32_000  # Hz
 INPUT = 320_000  # samples: 10 s
+OVERLAP = 160_000  # samples between the starts of overlapping windows
 N_FFT, WINDOW, HOP = 1024, 800, 320  # samples
 N_MELS, FMIN, FMAX = 128, 0.0, 15_000.0  # bands, Hz
 PREEMPHASIS, LOG_OFFSET = 0.97, 1e-5
@@ -94,22 +97,32 @@ def rename(state: StateDict) -> StateDict:
     return renamed
 
 
-def load_passt(weights: str | None = None, device: str | torch.device = "cpu", **size: int) -> PatchExtractor:
+def overlapping_windows(waveform: Tensor) -> list[Tensor]:
+    """A clip [n] as windows of at most 10 s that begin every 5 s, until one reaches within 5 s of the end or beyond."""
+    last = max(OVERLAP, len(waveform) - OVERLAP)
+    return [waveform[start : start + INPUT] for start in range(0, last, OVERLAP)]
+
+
+def load_passt(
+    weights: str | None = None, device: str | torch.device = "cpu", overlapping: bool = False, **size: int
+) -> PatchExtractor:
     """The extractor with the weights that `weights` names (`extractors.weights`); `size` as for `PaSST`.
 
     Raises UserError when they are absent or do not fit.
     """
     path = PASST.locate(weights)
     net = build(lambda: PaSST(**size), rename(read_weights(path)), str(path), torch.float32).to(device)
+    cut = overlapping_windows if overlapping else lambda waveform: windows(waveform, INPUT)
     return PatchExtractor(
-        name="passt",
+        name="passt_windows" if overlapping else "passt",
         sampling_rate=SAMPLING_RATE,
         dim=net.norm.normalized_shape[0],
         class_names=class_names(),
         weights_hash=sha256([path]),
-        cut=lambda waveform: torch.stack([pad_to(window, INPUT) for window in windows(waveform, INPUT)]),
+        cut=lambda waveform: torch.stack([pad_to(window, INPUT) for window in cut(waveform)]),
         network=lambda rows: net(log_mel(rows)),
         device=device,
         batch_elements=8 * INPUT,
         summarise=lambda embeddings: embeddings.mean(0, keepdim=True),
+        pool=(lambda logits: logits.mean(0)) if overlapping else None,
     )

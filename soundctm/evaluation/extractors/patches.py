@@ -25,7 +25,8 @@ class PatchExtractor:
 
     `cut(waveform [n]) -> rows [P, ...]` is the front end of one clip. `network(rows) -> (embeddings, logits or None)`
     sees at most `batch_elements` numbers at once (but at least one row). `summarise` turns the embeddings [P, D] of a
-    clip into those that it reports; by default they stay one per patch.
+    clip into those that it reports; by default they stay one per patch. `pool` makes the logits [classes] of a clip of
+    those of its patches. With `stereo`, waveforms are [2, n].
     """
 
     def __init__(
@@ -40,19 +41,24 @@ class PatchExtractor:
         device: str | torch.device = "cpu",
         batch_elements: int = 2**20,
         summarise: Callable[[Tensor], Tensor] = lambda embeddings: embeddings,
+        pool: Callable[[Tensor], Tensor] | None = None,
+        stereo: bool = False,
     ):
         self.name, self.sampling_rate, self.dim = name, sampling_rate, dim
         self.class_names, self.weights_hash = class_names, weights_hash
         self.device = torch.device(device)
         self._cut, self._network, self._summarise = cut, network, summarise
-        self._batch_elements = batch_elements
+        self._batch_elements, self._stereo = batch_elements, stereo
+        self._pool = pool_logits if pool is None else pool
 
     @torch.no_grad()
     def __call__(self, waveforms: Sequence[Tensor]) -> list[Features]:
-        """See `Extractor`. Raises ValueError for a waveform that is not one-dimensional or has no samples."""
+        """See `Extractor`. Raises ValueError for a waveform of another shape or without samples."""
+        channels = (2,) if self._stereo else ()
         for waveform in waveforms:
-            if waveform.ndim != 1 or len(waveform) == 0:
-                raise ValueError(f"{self.name} takes waveforms [samples], not {list(waveform.shape)}")
+            if waveform.shape[:-1] != channels or waveform.numel() == 0:
+                wanted = "[2, samples]" if self._stereo else "[samples]"
+                raise ValueError(f"{self.name} takes waveforms {wanted}, not {list(waveform.shape)}")
         clips = [self._cut(waveform.to(self.device, torch.float32)) for waveform in waveforms]
         shapes = {clip.shape[1:] for clip in clips}
         features: dict[int, Features] = {}
@@ -62,7 +68,7 @@ class PatchExtractor:
             counts = [len(clips[index]) for index in members]
             class_rows = [None] * len(members) if logits is None else logits.split(counts)
             for index, rows, classes in zip(members, embeddings.split(counts), class_rows, strict=True):
-                features[index] = Features(self._summarise(rows), None if classes is None else pool_logits(classes))
+                features[index] = Features(self._summarise(rows), None if classes is None else self._pool(classes))
         return [features[index] for index in range(len(clips))]
 
     def _run(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # importing it takes seconds, and a help text needs no more t
 log = logging.getLogger(__name__)
 
 FOLDER = Path("ckpt/extractors")  # the default place, below the working folder
-SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
+SUFFIXES = (".pth", ".pt", ".tar", ".bin", ".ckpt", ".safetensors", ".h5", ".gz")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,9 @@ VGGISH = Published("vggish", "vggish-10086976.pth", "release v0.1 of harritaylor
 PASST = Published("passt", "passt-s-f128-p16-s10-ap.476-swa.pt", "release v0.0.1-audioset of kkoutini/PaSST on GitHub")
 PANNS = Published("panns", "Cnn14_mAP=0.431.pth", PANNS_RELEASE)
 PANNS16 = Published("panns16", "Cnn14_16k_mAP=0.438.pth", PANNS_RELEASE)
+OPENL3 = Published("openl3", "openl3_audio_mel256_env-v0_4_0.h5.gz", "branch models of marl/openl3 on GitHub")
 CLAP_FOLDER = FOLDER / "clap"  # a folder in transformers' layout
+CLAP630K_FOLDER = FOLDER / "clap630k"  # likewise
 
 
 def is_hub_id(name: str) -> bool:

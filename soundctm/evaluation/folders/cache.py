@@ -1,7 +1,7 @@
 """Features on disk, each under the sha256 of the sound file that it was computed from.
 
 One safetensors file per folder and extractor, in `X.features/` beside the folder X, or in the user's cache folder where
-that cannot be written. What decides features besides the sound (extractor, weights, resampler, our code, versions of
+that cannot be written. What decides features besides the sound (extractor, weights, reading, our code, versions of
 libraries) is part of the file's key; a file with another key, or that fails its checksum, is not read. So features can
 be missing, never stale.
 """
@@ -28,7 +28,8 @@ from soundctm.data import audio, resampling
 from soundctm.data.names import shown
 from soundctm.errors import UserError
 from soundctm.evaluation.extractors.base import Features
-from soundctm.evaluation.folders import clips
+from soundctm.evaluation.extractors.reading import Reading
+from soundctm.evaluation.folders import clips, waveforms
 from soundctm.files import write_whole
 
 log = logging.getLogger(__name__)
@@ -51,15 +52,14 @@ class Key:
 
     extractor: str
     weights: str  # sha256
-    resampler: str
+    reading: str
     code: str
     libraries: str
 
     @classmethod
-    def of(cls, extractor: str, weights_hash: str) -> Key:
-        """The key of an extractor with these weights, with the code and the libraries that run now."""
-        resampler = f"{clips.CHANNEL} channel, {clips.RESAMPLER}"
-        return cls(extractor, weights_hash, resampler, code_version(), library_versions())
+    def of(cls, extractor: str, weights_hash: str, reading: Reading) -> Key:
+        """The key of an extractor with these weights and this reading, with the code and the libraries that run now."""
+        return cls(extractor, weights_hash, reading.text, code_version(), library_versions())
 
     @property
     def text(self) -> str:
@@ -112,7 +112,7 @@ def user_cache() -> Path:
 def code_version() -> str:
     """sha256 of the source of everything of ours between a sound file and its features."""
     here = Path(__file__).parents[1]
-    readers = [Path(module.__file__) for module in (clips, audio, resampling)]
+    readers = [Path(module.__file__) for module in (clips, waveforms, audio, resampling)]
     sources = sorted((here / "extractors").rglob("*.py")) + readers + [Path(__file__)]
     digest = hashlib.sha256()
     for path in sources:

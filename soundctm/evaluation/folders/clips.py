@@ -1,8 +1,7 @@
 """The sound files of a folder: which they are, and their contents, read by several threads.
 
-A clip is the first channel of its file (as the official KL and inception score read it), resampled once per rate that
-is asked for with the kernel of `soundctm.data.resampling`. Level, offset and length stay as they are: an extractor that
-wants something else does it itself. soundfile and torch let go of Python's lock, so threads are enough.
+A file is decoded once and becomes one waveform per `Reading` that the extractors ask for. soundfile and torch let go
+of Python's lock, so threads are enough.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import hashlib
 import io
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +19,14 @@ from typing import TypeVar
 from torch import Tensor
 
 from soundctm.data.audio import decode_audio
-from soundctm.data.resampling import resample
 from soundctm.errors import UserError
+from soundctm.evaluation.extractors.reading import Reading
+from soundctm.evaluation.folders.waveforms import waveform_of
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
-RESAMPLER = "sinc_interp_kaiser (as torchaudio), rolloff 0.95"
-CHANNEL = "first"
 AHEAD = 4  # files per thread that are read before they are needed
 SILENCE = 1e-4  # largest |sample| of a clip that counts as silent, -80 dBFS
 BEYOND = 10.0  # largest |sample| above which floats cannot be meant to lie in [-1, 1]: 20 dB over full scale
@@ -36,12 +34,12 @@ BEYOND = 10.0  # largest |sample| above which floats cannot be meant to lie in [
 
 @dataclass(frozen=True)
 class Sound:
-    """A decoded file: `waveforms` holds float32 [samples] in [-1, 1] per sampling rate in Hz."""
+    """A decoded file: `waveforms` holds float32 [samples] or [2, samples] in [-1, 1] per reading."""
 
     digest: str  # sha256 of the file
-    waveforms: Mapping[int, Tensor]
+    waveforms: Mapping[Reading, Tensor]
     seconds: float
-    peak: float  # largest |sample|
+    peak: float  # largest |sample| of the first channel
 
 
 @dataclass(frozen=True)
@@ -93,8 +91,8 @@ def file_digest(path: Path) -> str | Unreadable:
     return content if isinstance(content, Unreadable) else _digest(content)
 
 
-def read_sound(path: Path, rates: Sequence[int]) -> Sound | Unreadable:
-    """Decode a file and resample it to `rates` in Hz. Digest and waveforms are those of the same bytes."""
+def read_sound(path: Path, readings: Iterable[Reading]) -> Sound | Unreadable:
+    """Decode a file and read it as `readings` ask. Digest and waveforms are those of the same bytes."""
     content = _content(path)
     if isinstance(content, Unreadable):
         return content
@@ -102,9 +100,8 @@ def read_sound(path: Path, rates: Sequence[int]) -> Sound | Unreadable:
         samples, rate = decode_audio(io.BytesIO(content), str(path), whole=True)
     except UserError as error:
         return Unreadable(path.name, str(error))
-    first = samples[0]
-    waveforms = {new_rate: resample(first, rate, new_rate) for new_rate in rates}
-    return Sound(_digest(content), waveforms, len(first) / rate, first.abs().max().item())
+    waveforms = {reading: waveform_of(samples, rate, reading) for reading in readings}
+    return Sound(_digest(content), waveforms, samples.shape[1] / rate, samples[0].abs().max().item())
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:

@@ -23,6 +23,7 @@ from soundctm.evaluation.folders.features import FolderFeatures, LazyExtractor, 
 from soundctm.evaluation.folders.metrics import METRICS, Comparison, real_score
 from soundctm.evaluation.folders.options import EvaluationOptions
 from soundctm.evaluation.folders.pairing import pair_by_name
+from soundctm.evaluation.folders.presets import PRESETS
 from soundctm.evaluation.folders.report import Report, Result
 from soundctm.evaluation.statistics.result import Score
 from soundctm.inference.clips import plan_clips
@@ -42,9 +43,11 @@ def evaluate(options: EvaluationOptions) -> Report:
     began, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
     device = usable_device(options.device)
     weights = registry.parse_weights(options.weights)
+    if options.clap_model_path is not None:
+        weights["clap630k"] = options.clap_model_path
     left_out: dict[str, str] = {}
     planned = _with_partners(_planned(options), options, left_out)
-    extractors = {name: LazyExtractor(name, weights.get(name), device) for _, name in planned}
+    extractors = {name: LazyExtractor(name, registry.weights_of(name, weights), device) for _, name in planned}
     captions = _captions(options.captions) if options.captions else []
 
     reference = generated = None
@@ -59,7 +62,7 @@ def evaluate(options: EvaluationOptions) -> Report:
             results.append(_compared(metric, extractors[name], generated, reference, captions, options.seed))
         except UserError as error:  # too few clips for this statistic, for example; the others may do with them
             _leave_out(f"{METRICS[metric].title}, {name}", str(error), left_out)
-    if "class_accuracy" in options.metrics:
+    if "class_accuracy" in options.chosen:
         results.append(_class_accuracy(options))
     if not results:
         raise UserError("; ".join(dict.fromkeys(left_out.values())))
@@ -78,12 +81,14 @@ def evaluate(options: EvaluationOptions) -> Report:
 
 
 def _planned(options: EvaluationOptions) -> list[Planned]:
-    """In the order of the metrics; the CLAP score has an extractor of its own."""
+    """In the order of the metrics. The CLAP score takes those of the extractors that embed captions, or `clap`."""
+    if options.preset is not None:
+        return list(PRESETS[options.preset])
     planned = []
     for metric in options.metrics:
         if metric == "class_accuracy":
             continue
-        chosen = ("clap",) if metric == "clap" else options.extractors
+        chosen = _with_texts(options.extractors) if metric == "clap" else options.extractors
         entries = [registry.entry(name) for name in chosen]
         usable = [entry.name for entry in entries if entry.classes or not METRICS[metric].needs_classes]
         if not usable:
@@ -93,6 +98,10 @@ def _planned(options: EvaluationOptions) -> list[Planned]:
             )
         planned += [(metric, name) for name in usable]
     return planned
+
+
+def _with_texts(extractors: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in extractors if registry.entry(name).texts) or ("clap",)
 
 
 def _with_partners(planned: list[Planned], options: EvaluationOptions, left_out: dict[str, str]) -> list[Planned]:
@@ -113,7 +122,7 @@ def _with_partners(planned: list[Planned], options: EvaluationOptions, left_out:
             )
             _leave_out(METRICS[metric].title, reason, left_out)
             planned = [(other, name) for other, name in planned if other != metric]
-    if not planned and "class_accuracy" not in options.metrics:
+    if not planned and "class_accuracy" not in options.chosen:
         raise UserError("; ".join(dict.fromkeys(left_out.values())))
     return planned
 
@@ -151,7 +160,7 @@ def _result(name: str, extractor: LazyExtractor, comparison: Comparison) -> Resu
     metric = METRICS[name]
     real, real_is = real_score(metric, comparison)
     return Result(
-        metric=metric.title if name == "clap" else f"{metric.title}-{extractor.title}",
+        metric=title(name, extractor),
         score=metric.score(comparison),
         lower_is_better=metric.lower_is_better,
         extractor=extractor.name,
@@ -160,6 +169,13 @@ def _result(name: str, extractor: LazyExtractor, comparison: Comparison) -> Resu
         real_is=real_is,
         pairing=comparison.pairing,
     )
+
+
+def title(metric: str, extractor: LazyExtractor) -> str:
+    """The name of a number, which no other number has: FAD-YAMNet, KL-PaSST; CLAP score, CLAP score-630k."""
+    if metric != "clap":
+        return f"{METRICS[metric].title}-{extractor.title}"
+    return METRICS[metric].title + extractor.title.removeprefix("CLAP") if extractor.name != "clap" else "CLAP score"
 
 
 def _planned_names(captions: Sequence[Prompt]) -> list[str]:

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from soundctm.errors import UserError
 from soundctm.evaluation.extractors import registry
 from soundctm.evaluation.extractors.base import Extractor, Features
+from soundctm.evaluation.extractors.reading import Reading
 from soundctm.evaluation.folders.cache import Entry, FeatureCache, Key
 from soundctm.evaluation.folders.clips import (
     BEYOND,
@@ -44,7 +45,7 @@ class Describes(Protocol):
     """What is needed of an extractor here; `Extractor`s fulfil it, and so does `LazyExtractor`."""
 
     name: str
-    sampling_rate: int
+    reading: Reading
     weights_hash: str
 
     def __call__(self, waveforms: Sequence[Tensor]) -> list[Features]: ...
@@ -56,8 +57,8 @@ class LazyExtractor:
     def __init__(self, name: str, weights: str | None = None, device: str = "cpu"):
         """Raises UserError for an unknown name and for absent weights."""
         entry = registry.entry(name)
-        self.name, self.sampling_rate, self.has_classes = name, entry.sampling_rate, entry.classes > 0
-        self.title = entry.title
+        self.name, self.title, self.windows = name, entry.title, entry.windows
+        self.reading, self.has_classes = entry.reading, entry.classes > 0
         self.weights_hash = registry.weights_hash(name, weights)
         self._load: Callable[[], Extractor] = functools.partial(registry.load_extractor, name, weights, device)
 
@@ -67,9 +68,10 @@ class LazyExtractor:
         extractor = self._load()
         if extractor.weights_hash != self.weights_hash:
             raise UserError(f"the weights of {self.name} changed while they were read; start again")
-        if extractor.sampling_rate != self.sampling_rate:
+        if extractor.sampling_rate != self.reading.sampling_rate:
             raise UserError(
-                f"these weights of {self.name} take sound at {extractor.sampling_rate} Hz, not {self.sampling_rate} Hz"
+                f"these weights of {self.name} take sound at {extractor.sampling_rate} Hz, "
+                f"not {self.reading.sampling_rate} Hz"
             )
         return extractor
 
@@ -120,7 +122,7 @@ def folder_features(
     """
     paths = list_clips(folder)
     digests = dict(zip(paths, in_order(file_digest, paths, num_workers), strict=True))
-    caches = {e.name: FeatureCache(folder, Key.of(e.name, e.weights_hash)) for e in extractors}
+    caches = {e.name: FeatureCache(folder, Key.of(e.name, e.weights_hash, e.reading)) for e in extractors}
     found = {name: {} if recalculate else cache.read() for name, cache in caches.items()}
     known = {name: dict(entries) for name, entries in found.items()}
     lacking = {path: [e for e in extractors if digests[path] not in known[e.name]] for path in paths}
@@ -147,14 +149,14 @@ def _compute(
     """Read the files of `todo` and add their features to `known`; `digests` follow what was read in the end."""
 
     def read(path: Path) -> Sound | Unreadable:
-        return read_sound(path, sorted({extractor.sampling_rate for extractor in lacking[path]}))
+        return read_sound(path, {extractor.reading for extractor in lacking[path]})
 
     extractors = list({extractor.name: extractor for path in todo for extractor in lacking[path]}.values())
 
     def flush(batch: list[tuple[Path, Sound]]) -> None:
         for extractor in extractors:
             sounds = [sound for path, sound in batch if extractor in lacking[path]]
-            features = extractor([sound.waveforms[extractor.sampling_rate] for sound in sounds]) if sounds else []
+            features = extractor([sound.waveforms[extractor.reading] for sound in sounds]) if sounds else []
             for sound, feature in zip(sounds, features, strict=True):
                 known[extractor.name][sound.digest] = Entry(feature, sound.seconds, sound.peak)
         batch.clear()

@@ -1,6 +1,7 @@
 """The metrics that compare features: what each one needs, and its score from the features of folders.
 
-A metric's title and its extractor's make its name: FAD-VGGish and FAD-YAMNet are different numbers.
+A metric's title and its extractor's make its name: FAD-VGGish and FAD-YAMNet are different numbers. FD is what papers
+call the same distance in the spaces of PANNs, OpenL3 and CLAP.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from torch import Tensor
 from soundctm.errors import UserError
 from soundctm.evaluation.folders.features import FolderFeatures
 from soundctm.evaluation.folders.pairing import Pairing
-from soundctm.evaluation.statistics.divergence import kl_sigmoid, kl_softmax
+from soundctm.evaluation.statistics.divergence import kl_sigmoid, kl_softmax, kl_softmax_reverse
 from soundctm.evaluation.statistics.extrapolation import fad_infinity
 from soundctm.evaluation.statistics.frechet import frechet_distance
 from soundctm.evaluation.statistics.inception import inception_score
-from soundctm.evaluation.statistics.kernels import kernel_audio_distance
+from soundctm.evaluation.statistics.kernels import kernel_audio_distance, rbf_mmd
 from soundctm.evaluation.statistics.result import Score
 from soundctm.evaluation.statistics.similarity import clap_score
 
@@ -69,8 +70,16 @@ def _kad(c: Comparison) -> Score:
     return kernel_audio_distance(c.reference.embeddings(c.extractor), c.generated.embeddings(c.extractor), c.level)
 
 
+def _mmd(c: Comparison) -> Score:
+    return rbf_mmd(c.reference.embeddings(c.extractor), c.generated.embeddings(c.extractor), c.level)
+
+
 def _kl(c: Comparison) -> Score:
     return kl_softmax(*_paired_logits(c), level=c.level, seed=c.seed)
+
+
+def _kl_reverse(c: Comparison) -> Score:
+    return kl_softmax_reverse(*_paired_logits(c), level=c.level, seed=c.seed)
 
 
 def _kl_sigmoid(c: Comparison) -> Score:
@@ -89,9 +98,12 @@ def _clap(c: Comparison) -> Score:
 
 METRICS = {
     "fad": Metric("FAD", True, _fad, halves=True),
+    "fd": Metric("FD", True, _fad, halves=True),
     "fad_inf": Metric("FAD-inf", True, _fad_infinity, halves=True),
     "kad": Metric("KAD", True, _kad, halves=True),
+    "mmd": Metric("MMD", True, _mmd, halves=True),
     "kl": Metric("KL", True, _kl, needs_classes=True, needs_pairs=True),
+    "kl_reverse": Metric("KL-reverse", True, _kl_reverse, needs_classes=True, needs_pairs=True),
     "kl_sigmoid": Metric("KL-sigmoid", True, _kl_sigmoid, needs_classes=True, needs_pairs=True),
     "is": Metric("IS", False, _inception, needs_reference=False, needs_classes=True),
     "clap": Metric("CLAP score", False, _clap, needs_reference=False, needs_pairs=True),

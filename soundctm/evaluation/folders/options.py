@@ -1,7 +1,7 @@
 """The options of `numerical_evaluation.py` and what must hold between them.
 
-`reference_dir` and `generated_dir` are those of the official script. A difference: features of a folder are never used
-again after one of its files changed.
+`reference_dir` and `generated_dir` are those of the official scripts, `reference_path_acid` and `clap_model_path` those
+of the 44.1 kHz one. A difference: features of a folder are never used again after one of its files changed.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from pathlib import Path
 
 from soundctm.config import option
 from soundctm.errors import UserError
+from soundctm.evaluation.folders.presets import PRESETS
 
-METRICS = ("fad", "fad_inf", "kad", "kl", "kl_sigmoid", "is", "clap", "class_accuracy")
+METRICS = ("fad", "fd", "fad_inf", "kad", "mmd", "kl", "kl_reverse", "kl_sigmoid", "is", "clap", "class_accuracy")
 DEFAULT_METRICS = ("fad", "kl", "is")
+DEFAULT_EXTRACTORS = ("yamnet",)
 WITHOUT_REFERENCE = ("is", "clap", "class_accuracy")
 
 
@@ -24,14 +26,22 @@ class EvaluationOptions:
     # what is compared
     generated_dir: str | None = option(None, "folder of generated clips: wav, flac, ogg, mp3")
     reference_dir: str | None = option(None, "folder of real clips; KL pairs them with generated ones by name")
-    captions: str | None = option(None, "CSV file_name,caption for the CLAP score, paired by name")
+    captions: str | None = option(
+        None, "CSV file_name,caption for the CLAP score, paired by name", aliases=("reference_path_acid",)
+    )
 
     # how
+    preset: str | None = option(
+        None, "the scores of published tables instead of --metrics and --extractors", choices=tuple(PRESETS)
+    )
     metrics: tuple[str, ...] = option(DEFAULT_METRICS, f"of {', '.join(METRICS)}", aliases=("metric",))
     extractors: tuple[str, ...] = option(
-        ("yamnet",), "networks whose features are compared: yamnet, vggish, passt, panns, panns16, clap"
+        DEFAULT_EXTRACTORS,
+        "networks whose features are compared: yamnet, vggish, passt, passt_windows, panns, panns16, openl3, "
+        "openl3_stereo, clap, clap630k",
     )
     weights: tuple[str, ...] = option((), "NAME=PATH, an extractor's weights: a file, a folder or a hub id; repeatable")
+    clap_model_path: str | None = option(None, "the weights of clap630k, as --weights clap630k=PATH")
     device: str = option("auto", "cpu, cuda, cuda:1, mps; auto takes the best there is")
     batch_size: int = option(16, "clips at a time")
     num_workers: int = option(2, "threads that read sound files")
@@ -49,6 +59,11 @@ class EvaluationOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The metrics, those of the preset if there is one."""
+        return self.metrics if self.preset is None else tuple(dict.fromkeys(name for name, _ in PRESETS[self.preset]))
 
     @property
     def report_path(self) -> Path:
@@ -74,13 +89,17 @@ def check_options(options: EvaluationOptions) -> None:
     unknown = [name for name in options.metrics if name not in METRICS]
     if unknown:
         raise UserError(f"no metric {unknown[0]!r}; known are {', '.join(METRICS)}")
-    comparing = [name for name in options.metrics if name not in WITHOUT_REFERENCE]
+    if options.preset is not None and (options.metrics, options.extractors) != (DEFAULT_METRICS, DEFAULT_EXTRACTORS):
+        raise UserError("--preset says which metrics and extractors; leave out --metrics and --extractors, or it")
+    if options.clap_model_path is not None and any(item.startswith("clap630k=") for item in options.weights):
+        raise UserError("--clap_model_path and --weights clap630k=PATH are the same; give one of them")
+    comparing = [name for name in options.chosen if name not in WITHOUT_REFERENCE]
     if comparing and options.reference_dir is None:
         raise UserError(f"{', '.join(comparing)} compare with real clips: give --reference_dir")
-    if "clap" in options.metrics and options.captions is None:
+    if "clap" in options.chosen and options.captions is None:
         raise UserError("the metric clap compares with captions: give --captions, a CSV file_name,caption")
-    if options.captions is not None and "clap" not in options.metrics:
-        raise UserError("--captions is for the metric clap, which --metrics does not name")
+    if options.captions is not None and "clap" not in options.chosen:
+        raise UserError("--captions is for the metric clap, which --metrics or --preset does not name")
     if options.output is not None and Path(options.output).suffix == ".yaml":
         raise UserError(
             f"output is {options.output}; the report is JSON lines, and the options go into a .yaml beside it"

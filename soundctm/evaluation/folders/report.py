@@ -11,8 +11,9 @@ from typing import Any
 
 import soundctm
 from soundctm.data.names import shown
+from soundctm.evaluation.extractors import registry
+from soundctm.evaluation.extractors.reading import CHANNELS
 from soundctm.evaluation.folders.cache import code_version, library_versions
-from soundctm.evaluation.folders.clips import CHANNEL, RESAMPLER
 from soundctm.evaluation.folders.features import FolderFeatures, listed
 from soundctm.evaluation.folders.metrics import LEVEL
 from soundctm.evaluation.folders.pairing import Pairing
@@ -69,8 +70,6 @@ class Report:
             "generated_dir": shown(self.generated_dir),
             "reference_clips": _described(self.reference),
             "generated_clips": _described(self.generated),
-            "channel": CHANNEL,
-            "resampler": RESAMPLER,
             "seed": self.seed,
             "left_out": dict(self.left_out),
             "device": self.device,
@@ -120,7 +119,7 @@ class Report:
 
 
 def _line(result: Result) -> dict[str, Any]:
-    score, real = result.score, result.real
+    score, real, entry = result.score, result.real, registry.entry(result.extractor)
     line: dict[str, Any] = {
         "metric": result.metric,
         "value": score.value,
@@ -134,6 +133,11 @@ def _line(result: Result) -> dict[str, Any]:
         "real": None if real is None else {"value": real.value, "of": result.real_is, "details": real.details},
         "extractor": result.extractor,
         "weights_sha256": result.weights_hash,
+        "sampling_rate": entry.reading.sampling_rate,
+        "channel": CHANNELS[entry.reading.channels],
+        "resampler": entry.reading.resampler,
+        "level_of_clips": entry.reading.level,
+        "windows": entry.windows,
         "pairing": None,
     }
     if result.pairing is not None:

@@ -10,8 +10,10 @@ paired by row.
     frechet.frechet_from_moments(mean_a, covariance_a, mean_b, covariance_b) -> float
     extrapolation.fad_infinity(reference, generated, seed=0) -> Score
     kernels.kernel_audio_distance(reference, generated, level=0.95) -> Score
+    kernels.rbf_mmd(reference, generated, level=0.95) -> Score
     kernels.kernel_inception_distance(reference, generated, subsets=100, subset_size=1000, seed=2020) -> Score
     divergence.kl_softmax(reference_logits, generated_logits, level=0.95, seed=0) -> Score
+    divergence.kl_softmax_reverse(reference_logits, generated_logits, level=0.95, seed=0) -> Score
     divergence.kl_sigmoid(reference_logits, generated_logits, level=0.95, seed=0) -> Score
     divergence.kl_softmax_pairs(reference_logits, generated_logits) -> Tensor [N]; kl_sigmoid_pairs likewise
     inception.inception_score(logits, splits=10, seed=2020, level=0.95) -> Score

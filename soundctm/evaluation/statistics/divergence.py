@@ -39,6 +39,16 @@ def kl_softmax(reference_logits: Tensor, generated_logits: Tensor, level: float 
     return mean_score(pairs, level, seed, len(pairs))
 
 
+def kl_softmax_reverse(
+    reference_logits: Tensor, generated_logits: Tensor, level: float | None = 0.95, seed: int = 0
+) -> Score:
+    """Mean over pairs of the other direction, KL(generated || reference), as the official 44.1 kHz evaluation has it:
+
+    sum_c p_c log(p_c / (q_c + 1e-6)). It punishes sounds that the reference has not, `kl_softmax` those that lack.
+    """
+    return kl_softmax(generated_logits, reference_logits, level, seed)
+
+
 def kl_sigmoid(reference_logits: Tensor, generated_logits: Tensor, level: float | None = 0.95, seed: int = 0) -> Score:
     """Mean of `kl_sigmoid_pairs`."""
     pairs = kl_sigmoid_pairs(reference_logits, generated_logits)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from extractor_files import TINY_PASST, assert_behaves, passt_state, signal
-from helpers import close, golden
+from helpers import GOLDENS, close, golden
 
 from soundctm.errors import UserError
-from soundctm.evaluation.extractors.passt import INPUT, load_passt, log_mel
+from soundctm.evaluation.extractors.passt import INPUT, load_passt, log_mel, overlapping_windows
 from soundctm.evaluation.extractors.patches import pad_to
 from soundctm.evaluation.extractors.registry import available, load_extractor
 
@@ -48,6 +50,19 @@ def test_a_little_over_ten_seconds_counts_for_nothing_and_more_is_read(file):
     assert len(longer.embeddings) == 1
     close(longer.logits.sigmoid(), (first.logits.sigmoid() + last.logits.sigmoid()) / 2, 1e-5)
     close(longer.embeddings, (first.embeddings + last.embeddings) / 2, 1e-5)
+
+
+def test_overlapping_windows_are_those_of_the_official_code(file):
+    rule = json.loads((GOLDENS / "dit" / "index.json").read_text())["k_metrics"]["meta"]["passt windows"]
+    for samples in (320_992, 320_000):
+        count = next(value for key, value in rule.items() if key.startswith(f"{samples} samples"))
+        assert len(overlapping_windows(torch.zeros(samples))) == count
+    assert [len(overlapping_windows(torch.zeros(n))) for n in (1, 480_000, 480_001, 640_000)] == [1, 2, 3, 3]
+    extractor = load_passt(str(file), overlapping=True, **TINY_PASST)
+    sound = signal(10.031, 32_000)
+    found, first, second = extractor([sound, sound[:INPUT], sound[INPUT // 2 :]])
+    close(found.logits, (first.logits + second.logits) / 2, 1e-5)  # of logits, not of probabilities
+    assert extractor.name == "passt_windows" and len(found.embeddings) == 1
 
 
 def test_wrong_files_are_named(file):

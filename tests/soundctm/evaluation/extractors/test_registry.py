@@ -19,7 +19,18 @@ from soundctm.evaluation.extractors.registry import (
 
 
 def test_every_extractor_is_described():
-    assert names() == ("yamnet", "vggish", "passt", "panns", "panns16", "clap")
+    assert names() == (
+        "yamnet",
+        "vggish",
+        "passt",
+        "passt_windows",
+        "panns",
+        "panns16",
+        "openl3",
+        "openl3_stereo",
+        "clap",
+        "clap630k",
+    )
     for known in available():
         for part in (known.name, str(known.sampling_rate), f"{known.dim}-d", known.purpose):
             assert part in known.line

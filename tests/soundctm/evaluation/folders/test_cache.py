@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from soundctm.evaluation.extractors.base import Features
+from soundctm.evaluation.extractors.reading import Reading
 from soundctm.evaluation.folders.cache import Entry, FeatureCache, Key
 
-KEY = Key.of("spectrum", "f" * 64)
+KEY = Key.of("spectrum", "f" * 64, Reading(8000))
 
 
 def entries(logits: bool = True) -> dict[str, Entry]:

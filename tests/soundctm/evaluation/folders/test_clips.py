@@ -12,6 +12,7 @@ from evaluation_sounds import sound, write_folder
 
 from soundctm.data.audio import read_audio
 from soundctm.errors import UserError
+from soundctm.evaluation.extractors.reading import Reading
 from soundctm.evaluation.folders.clips import (
     AHEAD,
     Unreadable,
@@ -21,6 +22,8 @@ from soundctm.evaluation.folders.clips import (
     list_clips,
     read_sound,
 )
+
+HERE = Reading(16000)
 
 
 def test_only_sound_files_are_listed_in_a_stable_order(tmp_path):
@@ -55,11 +58,11 @@ def test_folders_that_cannot_be_evaluated(tmp_path):
 def test_the_first_channel_at_every_rate(tmp_path, suffix):
     path = tmp_path / f"x.{suffix}"
     soundfile.write(path, np.stack([sound(0), 0.1 * sound(2)], 1), 16000)
-    read = read_sound(path, (8000, 16000))
+    read = read_sound(path, (Reading(8000), HERE))
     assert read.digest == file_digest(path) == hashlib.sha256(path.read_bytes()).hexdigest()
     assert read.seconds == pytest.approx(1.0, abs=0.1) and 0.1 < read.peak < 0.6
-    for rate, waveform in read.waveforms.items():
-        torch.testing.assert_close(waveform, read_audio(path, rate)[0])
+    for reading, waveform in read.waveforms.items():
+        torch.testing.assert_close(waveform, read_audio(path, reading.sampling_rate)[0])
 
 
 @pytest.fixture
@@ -74,7 +77,7 @@ def test_truncated(tmp_path, suffix):
     path = tmp_path / f"x.{suffix}"
     soundfile.write(path, sound(1, seconds=4.0), 16000)
     path.write_bytes(path.read_bytes()[: int(0.7 * path.stat().st_size)])
-    read = read_sound(path, (16000,))
+    read = read_sound(path, (HERE,))
     assert isinstance(read, Unreadable) and str(path) in read.reason
     assert "is truncated" in read.reason or "cannot be read" in read.reason
     assert "\n" not in read.reason and "BytesIO" not in read.reason
@@ -85,7 +88,7 @@ def test_a_streamed_wav_of_unknown_length_is_whole(wav):
     for at in (4, content.index(b"data") + 4):
         content[at : at + 4] = b"\xff\xff\xff\xff"
     wav.write_bytes(content)
-    assert len(read_sound(wav, (16000,)).waveforms[16000]) == 16000
+    assert len(read_sound(wav, (HERE,)).waveforms[HERE]) == 16000
 
 
 def test_text_named_wav_and_an_empty_file(wav):
@@ -112,8 +115,8 @@ def test_absent(tmp_path):
 
 def test_silence_is_a_clip(wav):
     soundfile.write(wav, np.zeros(800), 16000)
-    read = read_sound(wav, (16000,))
-    assert read.peak == 0 and read.seconds == 0.05 and len(read.waveforms[16000]) == 800
+    read = read_sound(wav, (HERE,))
+    assert read.peak == 0 and read.seconds == 0.05 and len(read.waveforms[HERE]) == 800
 
 
 def test_threads_keep_the_order_and_do_not_read_far_ahead():
@@ -130,4 +133,4 @@ def test_threads_keep_the_order_and_do_not_read_far_ahead():
 
 def test_minutes_are_read_whole(tmp_path):
     folder = write_folder(tmp_path, 1, seconds=150.0, rate=2000)
-    assert read_sound(folder / "c00.wav", (1000,)).waveforms[1000].shape == (150_000,)
+    assert read_sound(folder / "c00.wav", (Reading(1000),)).waveforms[Reading(1000)].shape == (150_000,)

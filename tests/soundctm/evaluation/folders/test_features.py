@@ -11,6 +11,7 @@ import torch
 from evaluation_sounds import SpectrumExtractor, register, sound, write_folder
 
 from soundctm.errors import UserError
+from soundctm.evaluation.extractors.reading import Reading
 from soundctm.evaluation.folders import features as module
 from soundctm.evaluation.folders.features import LazyExtractor, folder_features
 
@@ -112,15 +113,15 @@ def test_batches_and_threads_change_nothing(folder, settings):
 def test_several_extractors_read_a_file_once(folder, monkeypatch):
     read = []
     original = module.read_sound
-    monkeypatch.setattr(module, "read_sound", lambda path, rates: read.append(rates) or original(path, rates))
+    monkeypatch.setattr(module, "read_sound", lambda path, readings: read.append(readings) or original(path, readings))
     first, second = SpectrumExtractor(), SpectrumExtractor("other", 16000)
     found = folder_features(folder, [first, second])
-    assert read == [[8000, 16000]] * 6 and set(found.features) == {"spectrum", "other"}
+    assert read == [{Reading(8000), Reading(16000)}] * 6 and set(found.features) == {"spectrum", "other"}
     read.clear()
     soundfile.write(folder / "c00.wav", sound(12), 16000)
     folder_features(folder, [first])
     folder_features(folder, [first, second])
-    assert read == [[8000], [16000]]  # each lacked it at another time
+    assert read == [{Reading(8000)}, {Reading(16000)}]  # each lacked it at another time
 
 
 def test_a_file_that_changes_while_it_is_read_is_stored_under_what_was_read(folder, monkeypatch):

@@ -10,7 +10,13 @@ from helpers import close, golden
 
 from soundctm.errors import UserError
 from soundctm.evaluation.statistics.bootstrap import bootstrap_interval
-from soundctm.evaluation.statistics.divergence import kl_sigmoid, kl_sigmoid_pairs, kl_softmax, kl_softmax_pairs
+from soundctm.evaluation.statistics.divergence import (
+    kl_sigmoid,
+    kl_sigmoid_pairs,
+    kl_softmax,
+    kl_softmax_pairs,
+    kl_softmax_reverse,
+)
 from soundctm.evaluation.statistics.inception import inception_score
 from soundctm.evaluation.statistics.similarity import clap_score
 
@@ -35,6 +41,13 @@ def test_kl_golden():
     assert softmax.value == pytest.approx(g["kl.softmax_one_missing"].item(), rel=1e-5)
     assert sigmoid.value == pytest.approx(g["kl.sigmoid_one_missing"].item(), rel=1e-5)
     assert (softmax.n_reference, softmax.n_generated) == (59, 59)
+
+
+def test_kl_of_the_other_direction_golden():
+    g = golden("dit/k_metrics")
+    reference, generated = g["kl.logits_reference"], g["kl.logits_generated"]
+    assert kl_softmax_reverse(reference, generated).value == pytest.approx(g["kl.value"].item(), rel=1e-5)
+    assert kl_softmax(reference, generated).value != pytest.approx(g["kl.value"].item(), rel=1e-2)
 
 
 def test_kl_of_known_probabilities():

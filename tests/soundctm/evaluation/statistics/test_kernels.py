@@ -8,7 +8,12 @@ from helpers import golden
 
 from soundctm.errors import UserError
 from soundctm.evaluation.statistics import kernels
-from soundctm.evaluation.statistics.kernels import kernel_audio_distance, kernel_inception_distance, median_distance
+from soundctm.evaluation.statistics.kernels import (
+    kernel_audio_distance,
+    kernel_inception_distance,
+    median_distance,
+    rbf_mmd,
+)
 
 
 def normal(seed: int, *shape: int) -> torch.Tensor:
@@ -107,3 +112,30 @@ def test_kid_of_small_sets_uses_what_is_there():
     assert score.value > 0
     whole = kernel_inception_distance(normal(0, 12, 4), normal(1, 12, 4) + 1)
     assert (whole.details["subsets"], whole.details["std"]) == (1, 0)
+
+
+def test_mmd_golden():
+    g = golden("dit/k_metrics")
+    score = rbf_mmd(g["mmd.b"], g["mmd.a"])
+    # The official code subtracts nearly equal float32 means.
+    assert score.value == pytest.approx(g["mmd.value"].item(), rel=1e-5, abs=2e-4)
+    assert score.low <= score.value <= score.high and (score.n_reference, score.n_generated) == (50, 40)
+    assert rbf_mmd(g["mmd.a"], g["mmd.b"]).value == pytest.approx(score.value)
+
+
+def test_mmd_counts_every_pair_and_leaves_out_clips_for_its_interval(monkeypatch):
+    a, b = normal(0, 9, 4), normal(1, 7, 4) + 3
+
+    def plain(x, y):
+        k = lambda u, v: torch.exp(-torch.cdist(u, v).square() / 200).mean().item()  # noqa: E731
+        return 1000 * (k(x, x) + k(y, y) - 2 * k(x, y))
+
+    score = rbf_mmd(a, b)
+    assert score.value == pytest.approx(plain(a, b), rel=1e-9)
+    assert rbf_mmd(a, a).value == pytest.approx(0, abs=1e-9)
+    seen = []
+    monkeypatch.setattr(kernels, "jackknife_interval", lambda value, level, *sets: seen.extend(sets) or (0.0, 1.0))
+    rbf_mmd(a, list(b.split([2, 4, 1])))
+    assert seen[0].tolist() == pytest.approx([plain(torch.cat([a[:i], a[i + 1 :]]), b) for i in range(9)], rel=1e-9)
+    left = [b[2:], torch.cat([b[:2], b[6:]]), b[:6]]
+    assert seen[1].tolist() == pytest.approx([plain(a, rows) for rows in left], rel=1e-9)
