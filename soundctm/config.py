@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
+import operator
 import os
 import types
 import typing
@@ -32,12 +34,17 @@ def option(
     words: Sequence[str] = (),
     value: str | None = None,
     unset: str = "none",
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
 ) -> Any:
     """A dataclass field.
 
     aliases: older flag spellings, without dashes. choices: the allowed values; spellings: older ones of them, which are
     accepted, but not offered. words: texts that are taken as they are beside the field's type. value: what the help
-    calls the value; the type says if not given. unset: what the help gives as default for None.
+    calls the value; the type says if not given. unset: what the help gives as default for None. low, high: the smallest
+    and largest number allowed; above, below: bounds that are not allowed themselves (see `check_ranges`).
     """
     metadata = {
         "help": help,
@@ -47,6 +54,11 @@ def option(
         "words": tuple(words),
         "value": value,
         "unset": unset,
+        "range": {
+            name: bound
+            for name, bound in (("low", low), ("high", high), ("above", above), ("below", below))
+            if bound is not None
+        },
     }
     if isinstance(default, list | dict):
         raise TypeError("use a tuple: configuration is immutable")
@@ -98,6 +110,31 @@ def add_arguments(parser: argparse.ArgumentParser, cls: type) -> None:
             help=text.replace("%", "%%"),
             **extra,
         )
+
+
+def check_ranges(config: Any) -> None:
+    """Raises UserError for a number of a configuration that is outside its range, or no finite number."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, int | float) and not isinstance(item, bool):
+                _check_range(field.name, item, field.metadata.get("range") or {})
+
+
+_BOUNDS = {  # by name: (whether a number keeps to it, how it is said)
+    "low": (operator.ge, "at least"),
+    "high": (operator.le, "at most"),
+    "above": (operator.gt, "above"),
+    "below": (operator.lt, "below"),
+}
+
+
+def _check_range(name: str, value: float, bounds: Mapping[str, float]) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{name} is {value}; it must be a finite number")
+    if not all(_BOUNDS[kind][0](value, bound) for kind, bound in bounds.items()):
+        wanted = " and ".join(f"{_BOUNDS[kind][1]} {bound:g}" for kind, bound in bounds.items())
+        raise UserError(f"{name} is {value}; it must be {wanted}")
 
 
 class _Joined(argparse.Action):
@@ -179,5 +216,5 @@ def _scalar(value: Any, kind: type, name: str) -> Any:
         if kind is int and isinstance(value, float) and not value.is_integer():
             raise ValueError
         return kind(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UserError(f"{name} is {value!r}; it must be {kind.__name__}") from None

@@ -87,14 +87,10 @@ class LatentBatches:
         `mix_share` of the rows, spread evenly over the global batch, are mixtures of two rows that are none; `data`
         then needs `heard(index) -> (waveform, caption)`. Raises UserError where there are not two such rows.
         """
-        if mix_share and not 0 < mix_share < 1:
-            raise UserError(f"mix_share is {mix_share}; it is a share from 0 (none) to below 1")
+        self.mixed = mixed_rows(total, mix_share)
         self.data, self.total, self.text_dropout, self.seed = data, total, text_dropout, seed
         self.shuffle, self.live = shuffle, getattr(data, "live", False)
-        self.mixed = {row for row in range(total) if int((row + 1) * mix_share) > int(row * mix_share)}
         self.clips = [row for row in range(total) if row not in self.mixed]
-        if self.mixed and len(self.clips) < 2:
-            raise UserError(f"a global batch of {total} rows is too small for mixtures, which are made of two clips")
         self._order = Order(len(data), seed, data.order if self.live else None)
 
     def batch(self, step: int, rows: range) -> LatentRows:
@@ -153,6 +149,19 @@ class LatentBatches:
     def _item(self, step: int, row: int) -> int:
         place = step * self.total + row
         return self._order[place] if self.shuffle else place % len(self.data)
+
+
+def mixed_rows(total: int, mix_share: float) -> set[int]:
+    """The rows of a global batch of `total` that are mixtures.
+
+    Raises UserError for what is no share, and where there are not two rows left that are none.
+    """
+    if mix_share and not 0 < mix_share < 1:
+        raise UserError(f"mix_share is {mix_share}; it is a share from 0 (none) to below 1")
+    mixed = {row for row in range(total) if int((row + 1) * mix_share) > int(row * mix_share)}
+    if mixed and total - len(mixed) < 2:
+        raise UserError(f"a global batch of {total} rows is too small for mixtures, which are made of two clips")
+    return mixed
 
 
 def sample(mean: torch.Tensor, logvar: torch.Tensor, noise: torch.Tensor, scale_factor: float) -> torch.Tensor:

@@ -40,18 +40,18 @@ class SourceConfig:
         None, "file of soundctm.data.bundle with latents and caption states, instead of sounds, text encoder and codec"
     )
     corpus: str = option("data/corpus", "built corpus folder (corpus.csv and clips/)")
-    items: int = option(12000, "training items composed from the corpus")
-    validation_items: int = option(256, "held-out items for the validation loss; 0 is none")
+    items: int = option(12000, "training items composed from the corpus", low=1)
+    validation_items: int = option(256, "held-out items for the validation loss; 0 is none", low=0)
     train_file: str | None = option(None, "CSV file_name,caption of one's own sounds, instead of the corpus")
     audio_dir: str | None = option(None, "folder of the sounds in train_file; none is the CSV's")
     train_shards: str | None = option(None, "or index of WebDataset shards (soundctm.data.shards), local or remote")
-    shard_cache_gib: float = option(50.0, "GiB of remote shards kept in cache_dir on each machine")
+    shard_cache_gib: float = option(50.0, "GiB of remote shards kept in cache_dir on each machine", above=0)
     validation_file: str | None = option(None, "such a CSV of held-out sounds, with train_file or train_shards")
     validation_audio_dir: str | None = option(None, "folder of its sounds; none is the CSV's")
     mix_share: float = option(
-        0.0, "of one's own sounds: share of rows that are mixtures of two others (official: 0.25)"
+        0.0, "of one's own sounds: share of rows that are mixtures of two others (official: 0.25)", low=0, below=1
     )
-    max_bad_clips: float = option(0.01, "share of the clips that may be unreadable before the run stops")
+    max_bad_clips: float = option(0.01, "share of the clips that may be unreadable before the run stops", low=0, high=1)
     validate_data: bool = option(False, "only check the sounds of train_file and validation_file, report, and end")
     fad_reference: str | None = option(None, "folder of real clips: every validation logs the FAD of its sample_clips")
     fad_extractor: str = option("yamnet", "network of that FAD (numerical_evaluation.py lists them)")
@@ -69,6 +69,27 @@ class Opened:
     identity: dict[str, str]  # what the latents and hidden states were made with
     codec: AudioLDMCodec | None = None
     encoder: TextEncoder | None = None
+
+
+def check_source(config) -> None:
+    """What of a source's options can be checked without work: places, noise levels, contradictions.
+
+    Raises UserError.
+    """
+    if config.sigma_min >= config.sigma_max:
+        raise UserError(f"sigma_min is {config.sigma_min}; it must be below sigma_max, {config.sigma_max}")
+    if config.train_file and config.train_shards:
+        raise UserError("train_file and train_shards are two data sets; give one of them")
+    for name in ("train_file", "validation_file", "train_shards", "bundle"):
+        if (path := getattr(config, name, None)) and not Path(path).is_file():
+            raise UserError(f"no file at {path}, given as --{name}")
+    for name in ("audio_dir", "validation_audio_dir", "fad_reference"):
+        if (path := getattr(config, name)) and not Path(path).is_dir():
+            raise UserError(f"no folder at {path}, given as --{name}")
+    if config.fad_reference:
+        from soundctm.evaluation.extractors.registry import entry  # only who asks for it needs the extractors
+
+        entry(config.fad_extractor)
 
 
 def open_source(config: SourceConfig, accelerator: Accelerator) -> Opened:

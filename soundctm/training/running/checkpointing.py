@@ -147,6 +147,13 @@ class Checkpointer:
             raise _broken(path, f"{_STATE} holds no training state")
         return meta["step"], state
 
+    def check(self, choice: str | None) -> None:
+        """Raises UserError, before any work, where `resume` will have nothing to go on from."""
+        if choice == "best" and self.best() is None:
+            raise UserError(f"no checkpoint in {self.output_dir} has a validation score, so none is the best")
+        if choice and choice not in ("latest", "best"):
+            _check(Path(choice))
+
     def resume(self, choice: str | None, map_location: str | torch.device = "cpu") -> tuple[int, dict[str, Any]] | None:
         """What `--resume_from_checkpoint` names: None or "" (start afresh), "latest", "best", or a checkpoint folder.
 

@@ -42,6 +42,7 @@ def train(kind: Callable[[Any], Task], config: RunConfig) -> Path:
     Raises UserError for what is wrong with the given, and SystemExit with 128 + signal after SIGTERM or SIGINT, once
     the checkpoint is written.
     """
+    Checkpointer(config.output_dir, config.keep_last).check(config.resume_from_checkpoint)
     with holding(config):
         return run(kind(config))
 

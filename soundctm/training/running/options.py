@@ -11,10 +11,11 @@ import torch
 from accelerate import Accelerator, PartialState
 
 from soundctm import precision
-from soundctm.config import option
+from soundctm.config import check_ranges, option
 from soundctm.distributed import highest_over_processes
 from soundctm.errors import UserError
 from soundctm.files.locks import held
+from soundctm.training.running.trackers import check_trackers
 
 # How long a process waits for another, for example while the first one encodes a large data set.
 PATIENCE = timedelta(hours=6)
@@ -25,28 +26,32 @@ class RunConfig:
     """How a training runs, whatever it trains."""
 
     output_dir: str = option("exp/run", "where checkpoints, log, samples and the finished model go")
-    max_minutes: float = option(0.0, "end, with the learning rate at zero, after this time; 0 is no limit")
-    gradient_accumulation_steps: int = option(1, "micro-batches per step on every process")
-    total_batch_size: int = option(0, "rows per step over all processes, from which accumulation follows; 0 is not set")
+    max_minutes: float = option(0.0, "end, with the learning rate at zero, after this time; 0 is no limit", low=0)
+    gradient_accumulation_steps: int = option(1, "micro-batches per step on every process", low=1)
+    total_batch_size: int = option(
+        0, "rows per step over all processes, from which accumulation follows; 0 is not set", low=0
+    )
     mixed_precision: str = option("auto", "number format; auto: bf16 where it is native", choices=precision.CHOICES)
     cpu: bool = option(False, "use the CPU even if there is a GPU")
-    seed: int = option(0, "seed of weights, order and draws")
-    num_workers: int = option(-1, "processes that prepare batches; -1: 4 beside a GPU, none on a CPU")
-    log_every: int = option(20, "steps between log lines")
-    validation_every: int = option(250, "steps between validations", aliases=("validation_steps",))
-    sample_clips: int = option(4, "clips made and written at every validation; 0 is none")
-    checkpointing_steps: int = option(250, "steps between checkpoints", aliases=("save_interval",))
-    keep_last: int = option(2, "newest checkpoints kept")
+    seed: int = option(0, "seed of weights, order and draws", low=0, high=2**62)
+    num_workers: int = option(-1, "processes that prepare batches; -1: 4 beside a GPU, none on a CPU", low=-1, high=256)
+    log_every: int = option(20, "steps between log lines", low=1)
+    validation_every: int = option(250, "steps between validations", aliases=("validation_steps",), low=0)
+    sample_clips: int = option(4, "clips made and written at every validation; 0 is none", low=0)
+    checkpointing_steps: int = option(250, "steps between checkpoints", aliases=("save_interval",), low=0)
+    keep_last: int = option(2, "newest checkpoints kept", low=1)
     keep_best: bool = option(True, "keep also the checkpoint with the best validation")
     resume_from_checkpoint: str | None = option("latest", "latest, best, a checkpoint folder, or none")
-    max_bad_steps: int = option(10, "steps in a row without a finite loss and gradient after which the run stops")
+    max_bad_steps: int = option(
+        10, "steps in a row without a finite loss and gradient after which the run stops", low=1
+    )
     report_to: tuple[str, ...] = option((), "trackers beside log.jsonl: wandb, tensorboard")
     tracker_project: str = option("soundctm", "name of the project in the trackers", aliases=("wandb_project",))
 
     def __post_init__(self) -> None:
-        for name in ("log_every", "max_bad_steps", "keep_last", "gradient_accumulation_steps"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        """Everything that can be checked without work is checked here, in all options of a training."""
+        check_ranges(self)
+        check_trackers(self.report_to)
 
 
 @contextlib.contextmanager

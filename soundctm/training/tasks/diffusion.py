@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from soundctm.checkpoints import Components
 from soundctm.distributed import mean_over_processes
 from soundctm.networks import StudentUNet, TeacherUNet
-from soundctm.training.inputs.batches import Batch, LatentBatches, LatentRows, on_device
+from soundctm.training.inputs.batches import Batch, LatentBatches, LatentRows, mixed_rows, on_device
 from soundctm.training.inputs.source import check_bad, open_source
 from soundctm.training.tasks.task import Task
 
@@ -36,6 +36,7 @@ class DiffusionTask(Task):
     def __init__(self, config, accelerator: Accelerator) -> None:
         super().__init__(config, accelerator)
         self.shares = self.share_out(config.per_device_train_batch_size)
+        mixed_rows(self.shares.total, config.mix_share)  # refused here, and not after clips were encoded
         opened = open_source(config, accelerator)
         data, held_out = opened.data, opened.held_out
         self.codec, self.encoder = opened.codec, opened.encoder  # None where the training is from a bundle

@@ -36,7 +36,7 @@ from soundctm.networks import StudentUNet
 from soundctm.schedule import SigmaSchedule
 from soundctm.training.inputs.batches import Batch, LatentBatches, LatentRows
 from soundctm.training.inputs.rows import device_generator, generator, generators, normal
-from soundctm.training.inputs.source import SourceConfig
+from soundctm.training.inputs.source import SourceConfig, check_source
 from soundctm.training.inputs.trajectories import StoredTrajectories, TrajectoryRows, solve_trajectories
 from soundctm.training.running import loop
 from soundctm.training.running.options import RunConfig, start_accelerator
@@ -61,26 +61,27 @@ class DistillConfig(SourceConfig, RunConfig, DistillationConfig):
     device_noise: bool = option(False, "draw noise on the device, which is faster; it then depends on the device")
     export_int8: tuple[str, ...] = option((), "those of them stored as int8, the others are float16")
     output_dir: str = option("exp/distill", "where checkpoints, log, samples and the finished model go")
-    sigma_min: float = option(0.002, "lowest noise level")
-    sigma_max: float = option(80.0, "highest noise level")
-    rho: float = option(7.0, "warp of the noise grid")
-    sigma_data: float = option(0.25, "sigma_data of the teacher")
-    uncond_prob: float = option(0.1, "share of captions dropped")
-    per_device_train_batch_size: int = option(8, "clips per micro-batch and process", aliases=("batch_size",))
-    total_training_steps: int = option(30000, "training steps", aliases=("max_train_steps",))
-    lr: float = option(8e-5, "learning rate of RAdam", aliases=("learning_rate",))
+    sigma_min: float = option(0.002, "lowest noise level", above=0)
+    sigma_max: float = option(80.0, "highest noise level", above=0)
+    rho: float = option(7.0, "warp of the noise grid", above=0)
+    sigma_data: float = option(0.25, "sigma_data of the teacher", above=0)
+    uncond_prob: float = option(0.1, "share of captions dropped", low=0, high=1)
+    per_device_train_batch_size: int = option(8, "clips per micro-batch and process", aliases=("batch_size",), low=1)
+    total_training_steps: int = option(30000, "training steps", aliases=("max_train_steps",), low=1)
+    lr: float = option(8e-5, "learning rate of RAdam", aliases=("learning_rate",), above=0)
     shard: bool = option(False, "cut student and target over the processes (FSDP), for networks too large for one GPU")
     lr_schedule: str = option("constant", "learning rate over the run", choices=("constant", "cosine"))
-    weight_decay: float = option(0.0, "weight decay")
-    model_grad_clip_value: float = option(1000.0, "largest gradient norm", aliases=("grad_clip",))
-    seed: int = option(5031, "seed of order, draws and noise")
-    log_every: int = option(10, "steps between log lines")
-    validation_every: int = option(100, "steps between validations", aliases=("validation_steps",))
-    checkpointing_steps: int = option(100, "steps between checkpoints", aliases=("save_interval",))
+    weight_decay: float = option(0.0, "weight decay", low=0)
+    model_grad_clip_value: float = option(1000.0, "largest gradient norm", aliases=("grad_clip",), above=0)
+    seed: int = option(5031, "seed of order, draws and noise", low=0, high=2**62)
+    log_every: int = option(10, "steps between log lines", low=1)
+    validation_every: int = option(100, "steps between validations", aliases=("validation_steps",), low=0)
+    checkpointing_steps: int = option(100, "steps between checkpoints", aliases=("save_interval",), low=0)
 
     def __post_init__(self) -> None:
         RunConfig.__post_init__(self)
         DistillationConfig.__post_init__(self)
+        check_source(self)
         for name in (*self.export_parts, *self.export_int8):
             if name not in NETWORKS:
                 raise UserError(f"no network {name!r} to export; they are {', '.join(NETWORKS)}")

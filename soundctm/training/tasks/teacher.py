@@ -26,7 +26,7 @@ from soundctm.schedule import SigmaSchedule, append_dims
 from soundctm.text import TextConditioning
 from soundctm.training.inputs.batches import Batch, LatentRows
 from soundctm.training.inputs.rows import device_generator, generators, normal
-from soundctm.training.inputs.source import SourceConfig
+from soundctm.training.inputs.source import SourceConfig, check_source
 from soundctm.training.running import loop
 from soundctm.training.running.options import RunConfig, start_accelerator
 from soundctm.training.running.schedule import Schedule
@@ -45,24 +45,28 @@ class TeacherConfig(SourceConfig, RunConfig):
     unet_model_config: str = option("configs/mini/unet.json", "UNet configuration in diffusers' form")
     init: str | None = option(None, "folder of a teacher whose weights the training starts from; none: fresh ones")
     output_dir: str = option("exp/teacher", "where checkpoints, log, samples and the finished teacher go")
-    sigma_min: float = option(0.002, "lowest noise level")
-    sigma_max: float = option(80.0, "highest noise level")
-    rho: float = option(7.0, "warp of the noise grid")
-    sigma_data: float = option(0.25, "standard deviation of the latents")
+    sigma_min: float = option(0.002, "lowest noise level", above=0)
+    sigma_max: float = option(80.0, "highest noise level", above=0)
+    rho: float = option(7.0, "warp of the noise grid", above=0)
+    sigma_data: float = option(0.25, "standard deviation of the latents", above=0)
     sigma_mean: float = option(-1.2, "mean of ln(sigma) in training")
-    sigma_std: float = option(1.2, "standard deviation of ln(sigma) in training")
-    uncond_prob: float = option(0.1, "share of captions dropped")
-    per_device_train_batch_size: int = option(32, "clips per micro-batch and process", aliases=("batch_size",))
-    max_train_steps: int = option(3000, "training steps; the learning rate ends at zero")
-    lr: float = option(5e-4, "peak learning rate of AdamW", aliases=("learning_rate",))
-    warmup_steps: int = option(100, "steps of linear warm-up")
-    weight_decay: float = option(0.01, "decoupled weight decay")
-    ema: float = option(0.999, "decay of the weight average, reached gradually")
-    grad_clip: float = option(1.0, "largest gradient norm")
+    sigma_std: float = option(1.2, "standard deviation of ln(sigma) in training", above=0)
+    uncond_prob: float = option(0.1, "share of captions dropped", low=0, high=1)
+    per_device_train_batch_size: int = option(32, "clips per micro-batch and process", aliases=("batch_size",), low=1)
+    max_train_steps: int = option(3000, "training steps; the learning rate ends at zero", low=1)
+    lr: float = option(5e-4, "peak learning rate of AdamW", aliases=("learning_rate",), above=0)
+    warmup_steps: int = option(100, "steps of linear warm-up", low=0)
+    weight_decay: float = option(0.01, "decoupled weight decay", low=0)
+    ema: float = option(0.999, "decay of the weight average, reached gradually", low=0, high=1)
+    grad_clip: float = option(1.0, "largest gradient norm", above=0)
     export_early: bool = option(False, "write the teacher at every validation, to try it meanwhile")
     export_dtype: str = option("float32", "number format of the written teacher", choices=tuple(DTYPES))
     compile: bool = option(False, "torch.compile the network, which pays on a GPU after a minute")
     device_noise: bool = option(False, "draw noise on the device, which is faster; it then depends on the device")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_source(self)
 
     @property
     def schedule(self) -> SigmaSchedule:

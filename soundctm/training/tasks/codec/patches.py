@@ -11,7 +11,7 @@ import torch
 from audioldm import AudioLDMCodec, LogMel, MelConfig
 from audioldm.patches import PatchVAE
 from soundctm.checkpoints import load_codec
-from soundctm.config import option, save_config
+from soundctm.config import check_ranges, option, save_config
 from soundctm.files import whole_folder
 from soundctm.files.locks import held
 from soundctm.training.tasks.codec.sounds import CodecSounds
@@ -26,14 +26,17 @@ class PatchConfig:
     corpus: str = option("data/corpus", "folder with corpus.csv and its clips")
     output_dir: str = option("exp/patches", "where the codec folder goes")
     vocoder_from: str | None = option(None, "codec folder whose vocoder goes into the new one; none leaves it out")
-    patch_size: int = option(4, "mel frames and bands per latent")
-    latent_channels: int = option(8, "principal components kept")
-    whitening: float = option(0.5, "0 keeps the components' deviations, 1 makes them equal")
-    windows: int = option(512, "training windows that the patches are taken from")
-    refinements: int = option(4, "iterations of audioldm.refine after the vocoder")
-    sigma_data: float = option(0.25, "standard deviation of the scaled latents")
-    seconds: float = option(2.56, "clip length written as the codec's default")
-    seed: int = option(0, "seed of the windows")
+    patch_size: int = option(4, "mel frames and bands per latent", low=1)
+    latent_channels: int = option(8, "principal components kept", low=1)
+    whitening: float = option(0.5, "0 keeps the components' deviations, 1 makes them equal", low=0, high=1)
+    windows: int = option(512, "training windows that the patches are taken from", low=8)
+    refinements: int = option(4, "iterations of audioldm.refine after the vocoder", low=0)
+    sigma_data: float = option(0.25, "standard deviation of the scaled latents", above=0)
+    seconds: float = option(2.56, "clip length written as the codec's default", above=0)
+    seed: int = option(0, "seed of the windows", low=0, high=2**62)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 def train(config: PatchConfig) -> Path:
