@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import yaml
 
 from soundctm.errors import UserError
+from soundctm.files import write_whole
 
 T = TypeVar("T")
 
@@ -151,11 +152,9 @@ def config_from_args(cls: type[T], args: argparse.Namespace) -> T:
 
 
 def save_config(config: Any, path: str | os.PathLike) -> None:
-    """Write every value of a configuration as YAML, through a temporary name."""
+    """Write every value of a configuration as YAML, whole. Raises UserError when that fails."""
     values = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(config).items()}
-    temporary = Path(f"{path}.tmp")
-    temporary.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    os.replace(temporary, path)
+    write_whole(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
 def _shown_default(field: dataclasses.Field) -> str:

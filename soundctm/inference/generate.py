@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -16,10 +17,11 @@ from tqdm import tqdm
 
 from soundctm.defaults import NO_OMEGA, SamplingWarning, Settings
 from soundctm.errors import UserError
+from soundctm.files import whole_file, write_whole
 from soundctm.inference.finishing import finish, is_nearly_silent
 from soundctm.inference.manifest import Entry, Manifest
 from soundctm.inference.options import InferenceOptions
-from soundctm.inference.output import write_temporary_wav
+from soundctm.inference.output import wav_bytes
 
 if TYPE_CHECKING:
     from soundctm.pipeline import SoundCTMPipeline
@@ -98,18 +100,21 @@ def draw_missing(folder: Path, entries: Sequence[Entry]) -> None:
 
 
 def _write(path: Path, audio: np.ndarray, rate: int, entry: Entry, manifest: Manifest, spectrogram: bool) -> None:
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)  # names may have folders
-        temporary = write_temporary_wav(path, audio, rate)
-        if spectrogram:
-            from soundctm.inference.spectrogram import save_spectrogram  # matplotlib takes a second to import
+    """Write picture, line and wav; an older clip is there until the new one takes its place. Raises UserError."""
+    replaces, picture = path.exists(), path.with_suffix(".png")
+    if spectrogram:
+        from soundctm.inference.spectrogram import save_spectrogram  # matplotlib takes a second to import
 
-            save_spectrogram(path.with_suffix(".png"), audio, rate, entry.caption)
+        save_spectrogram(picture, audio, rate, entry.caption)
+    content = wav_bytes(audio, rate)
+    if replaces:
+        manifest.append(dataclasses.replace(entry, seconds="", generation_seconds=""))
+        write_whole(path, content)
+        if not spectrogram:
+            with contextlib.suppress(OSError):
+                picture.unlink()  # of the older clip
         manifest.append(entry)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        return
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content)
+        manifest.append(entry)

@@ -1,7 +1,9 @@
 """`manifest.csv`: one line per finished clip, with everything that decides how it sounds.
 
 A line is written when the wav is complete under a temporary name, just before it gets its own name. So a clip is done
-when its line and its file are both there, and a wav without a line was not made by these scripts.
+when its line and its file are both there, and a wav without a line was not made by these scripts. A clip that takes the
+place of an older one is announced by a line without results, so that a kill leaves the old clip or the new one, and the
+next run knows that it is ours and makes it again.
 """
 
 from __future__ import annotations
@@ -10,11 +12,11 @@ import csv
 import dataclasses
 import io
 import os
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from soundctm.errors import UserError
+from soundctm.files import append_line, write_whole
 
 MANIFEST = "manifest.csv"
 
@@ -40,6 +42,11 @@ class Entry:
     seconds: str = ""  # of sound
     generation_seconds: str = ""  # it took, its share of the batch
 
+    @property
+    def is_pending(self) -> bool:
+        """Is the line an announcement, after which the clip was replaced or not?"""
+        return not self.seconds
+
     def settings(self) -> dict[str, str]:
         """What decides the sound; the checkpoint counts by its content, not by where it lies."""
         results = ("file", "checkpoint", "seconds", "generation_seconds")
@@ -55,10 +62,15 @@ COLUMNS = [field.name for field in dataclasses.fields(Entry)]
 
 
 class Manifest:
-    """The manifest of an output folder. Several processes may `append` at once; one alone may `prepare`."""
+    """The manifest of an output folder. Several processes may `append` at once; one alone may `prepare`.
+
+    When the file is removed while clips are made, each process writes its lines again.
+    """
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self.path = Path(folder) / MANIFEST
+        self._mine: list[str] = []  # lines of this process
+        self._file: int | None = None  # number of the file that has them
 
     def read(self) -> dict[str, Entry]:
         """The newest entry of every file. Raises UserError when the file is no manifest of ours."""
@@ -70,21 +82,27 @@ class Manifest:
         complete = (row for row in rows if None not in row and None not in row.values())
         return {row["file"]: Entry(**row) for row in complete}
 
-    def prepare(self, forget: Collection[str] = ()) -> None:
-        """Write the file anew without the entries of the files in `forget`, and without an interrupted last line."""
-        entries = self.read()
-        text = _line(COLUMNS) + "".join(_line(_values(e)) for name, e in entries.items() if name not in forget)
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
-        temporary.write_bytes(text.encode("utf-8"))
-        os.replace(temporary, self.path)
+    def prepare(self) -> None:
+        """Write the file anew: one line per clip, and none that was interrupted. Raises UserError."""
+        lines = [_line(_values(entry)) for entry in self.read().values()]
+        write_whole(self.path, "\n".join([_line(COLUMNS), *lines]) + "\n")
+        self._mine = []
 
     def append(self, entry: Entry) -> None:
-        """Add a line, in one write, so that lines of several processes do not mix."""
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        """Add a line, whole or not at all. Raises UserError when that fails."""
+        self._mine.append(_line(_values(entry)))
+        if not self.path.exists():
+            append_line(self.path, _line(COLUMNS))
+        lines = self._mine if self._number() != self._file else self._mine[-1:]
+        for line in lines:
+            append_line(self.path, line)
+        self._file = self._number()
+
+    def _number(self) -> int | None:
         try:
-            os.write(handle, _line(_values(entry)).encode("utf-8"))
-        finally:
-            os.close(handle)
+            return self.path.stat().st_ino
+        except OSError:
+            return None
 
     def _whole_lines(self) -> str:
         try:
@@ -100,5 +118,5 @@ def _values(entry: Entry) -> list[str]:
 
 def _line(values: list[str]) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(values)
+    csv.writer(buffer, lineterminator="").writerow(values)
     return buffer.getvalue()

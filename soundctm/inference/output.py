@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from soundctm.errors import UserError
+from soundctm.files import write_whole
 from soundctm.inference.manifest import Entry
 
 
@@ -33,9 +35,10 @@ def to_make(wanted: Iterable[Entry], done: dict[str, Entry], folder: Path, overw
         path = folder / entry.file
         there = path.exists()
         earlier = done.get(entry.file)
-        if there and earlier is not None and earlier.settings() == entry.settings():
+        same = earlier is not None and not earlier.is_pending and earlier.settings() == entry.settings()
+        if there and same:
             continue
-        if there and not overwrite:
+        if there and not overwrite and not (earlier is not None and earlier.is_pending):
             why = f"with {earlier.difference(entry)}" if earlier else "by something else (manifest.csv lacks it)"
             raise UserError(f"{path} was made {why}; give --overwrite, or another --output_dir")
         if path.is_dir():
@@ -44,22 +47,20 @@ def to_make(wanted: Iterable[Entry], done: dict[str, Entry], folder: Path, overw
     return missing
 
 
-def remove_clips(folder: Path, files: Iterable[str]) -> None:
-    """Delete the wavs and spectrograms that will be made anew, so that none is taken for a new one afterwards."""
-    for name in files:
-        (folder / name).unlink(missing_ok=True)
-        (folder / name).with_suffix(".png").unlink(missing_ok=True)
-
-
 def to_int16(audio: np.ndarray) -> np.ndarray:
     """16-bit samples of float audio in [-1, 1]: rounded, and 1.0 becomes 32767 instead of wrapping to -32768."""
     return np.clip(np.rint(np.asarray(audio, np.float64) * 32768.0), -32768, 32767).astype(np.int16)
 
 
-def write_temporary_wav(path: Path, audio: np.ndarray, sampling_rate: int) -> Path:
-    """Write mono `audio` [samples] as 16-bit PCM beside `path`; `os.replace` the returned file to `path`."""
+def write_wav(path: str | os.PathLike, audio: np.ndarray, sampling_rate: int) -> None:
+    """Write mono `audio` [samples] as 16-bit PCM, whole or not at all. Raises UserError when that fails."""
+    write_whole(path, wav_bytes(audio, sampling_rate))
+
+
+def wav_bytes(audio: np.ndarray, sampling_rate: int) -> bytes:
+    """The content of a wav of mono `audio` [samples], 16-bit PCM."""
     import soundfile
 
-    temporary = path.with_name(f".{path.stem[:100]}.{os.getpid()}.tmp")
-    soundfile.write(os.fsencode(temporary), to_int16(audio), sampling_rate, subtype="PCM_16", format="WAV")
-    return temporary
+    buffer = io.BytesIO()
+    soundfile.write(buffer, to_int16(audio), sampling_rate, subtype="PCM_16", format="WAV")
+    return buffer.getvalue()

@@ -14,11 +14,13 @@ from soundctm.command import exit_code
 from soundctm.config import add_arguments, config_from_args, save_config
 from soundctm.defaults import NO_OMEGA, Defaults, Settings, settle
 from soundctm.errors import UserError
+from soundctm.files import sweep
+from soundctm.files.locks import held
 from soundctm.inference.clips import Clip, plan_clips
 from soundctm.inference.manifest import MANIFEST, Entry, Manifest
 from soundctm.inference.model import checkpoint_defaults, checkpoint_files, fingerprint, load_pipeline
 from soundctm.inference.options import InferenceOptions
-from soundctm.inference.output import ensure_writable, remove_clips, to_make
+from soundctm.inference.output import ensure_writable, to_make
 from soundctm.inference.prompts import read_prompts
 from soundctm.inference.workers import Workers
 
@@ -70,17 +72,34 @@ def run(options: InferenceOptions, load: Load | None = None) -> Path:
 
     folder = Path(options.output_dir)
     ensure_writable(folder)
+    workers = Workers.of_environment()
+    with held(folder, "generation", holds=workers.is_main):
+        _make(options, load, wanted, settings, defaults, [*options.unused(), *remarks], workers)
+    return folder
+
+
+def _make(
+    options: InferenceOptions,
+    load: Load | None,
+    wanted: Sequence[Entry],
+    settings: Settings,
+    defaults: Defaults,
+    remarks: Sequence[str],
+    workers: Workers,
+) -> None:
+    """Make those of the `wanted` clips that are not there, in the output folder that is held."""
+    folder = Path(options.output_dir)
     manifest = Manifest(folder)
     missing = to_make(wanted, completed(manifest.read(), defaults), folder, options.overwrite)
 
-    workers = Workers.of_environment()
     if workers.is_main:
-        for remark in [*options.unused(), *remarks]:
+        for remark in remarks:
             log.warning("note: %s", remark)
     workers.wait()  # all have looked at the folder before one changes it
     if workers.is_main:
-        remove_clips(folder, [entry.file for entry in missing])
-        manifest.prepare(forget={entry.file for entry in missing})
+        for place in {folder, *((folder / entry.file).parent for entry in wanted)}:  # names may have folders
+            sweep(place)
+        manifest.prepare()
         save_config(options, folder / CONFIG)
     workers.wait()
 
@@ -89,7 +108,7 @@ def run(options: InferenceOptions, load: Load | None = None) -> Path:
     mine, silent = workers.share(missing), []
     if mine:
         if workers.is_main:
-            log.info("loading %s", name)  # before the libraries, which take seconds
+            log.info("loading %s", wanted[0].checkpoint)  # before the libraries, which take seconds
         from soundctm.inference.generate import generate
 
         pipeline = (load or load_pipeline)(options, workers.device(options.device))
@@ -99,6 +118,8 @@ def run(options: InferenceOptions, load: Load | None = None) -> Path:
 
         draw_missing(folder, workers.share(wanted))
     workers.wait()
+    if workers.is_main:
+        manifest.prepare()  # one line per clip
     if silent:
         raise UserError(
             f"{len(silent)} of {len(mine)} clips were not written: {'; '.join(silent[:NAMED])}"
@@ -107,7 +128,6 @@ def run(options: InferenceOptions, load: Load | None = None) -> Path:
         )
     if workers.is_main:
         log.info("%d clips in %s, described in %s", len(wanted), folder, folder / MANIFEST)
-    return folder
 
 
 def entries_of(

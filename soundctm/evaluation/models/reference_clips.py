@@ -30,7 +30,7 @@ from soundctm.data.corpus import DATA_FOLDER, CorpusRow, load_corpus
 from soundctm.errors import UserError
 from soundctm.evaluation.folders.clips import SUFFIXES
 from soundctm.files import write_whole
-from soundctm.inference.output import ensure_writable, write_temporary_wav
+from soundctm.inference.output import ensure_writable, write_wav
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def write_clips(items: ComposedCorpus, table: Sequence[ReferenceClip], folder: s
     for clip in tqdm(present, "reference", unit="clip"):
         waveform, _, _ = items.from_row(rows[clip.clip], ITEM)
         path = folder / clip.file_name
-        os.replace(write_temporary_wav(path, waveform.numpy(), SAMPLING_RATE), path)
+        write_wav(path, waveform.numpy(), SAMPLING_RATE)
     return len(present)
 
 

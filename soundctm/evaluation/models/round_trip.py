@@ -30,7 +30,7 @@ from soundctm.data.audio import read_audio
 from soundctm.devices import usable_device
 from soundctm.errors import UserError
 from soundctm.evaluation.folders.clips import clip_name, list_clips
-from soundctm.inference.output import ensure_writable, write_temporary_wav
+from soundctm.inference.output import ensure_writable, write_wav
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def convert(options: RoundTripOptions) -> float:
         back = round_trip(codec, waveform)
         seconds.append(time.perf_counter() - began)
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(write_temporary_wav(folder / name, back.numpy(), codec.sampling_rate), folder / name)
+        write_wav(folder / name, back.numpy(), codec.sampling_rate)
     log.info("%d clips in %s, %.3f s each", len(clips), folder, statistics.median(seconds))
     return statistics.median(seconds)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from soundctm.checkpoints import Components
-from soundctm.inference.output import write_temporary_wav
+from soundctm.inference.output import write_wav
 from soundctm.inference.spectrogram import save_spectrogram
 from soundctm.pipeline import SoundCTMPipeline
 from soundctm.training.running import disk
@@ -56,7 +55,7 @@ def write_clips(folder: Path, audios: np.ndarray, captions: Sequence[str], sampl
         folder.mkdir(parents=True, exist_ok=True)
         for number, (audio, caption) in enumerate(zip(audios, captions, strict=True)):
             path = folder / f"{number:02d}.wav"
-            os.replace(write_temporary_wav(path, audio, sampling_rate), path)
+            write_wav(path, audio, sampling_rate)
             if number < PICTURES:
                 save_spectrogram(path.with_suffix(".png"), audio, sampling_rate, caption)
         with (folder / "captions.csv").open("w", newline="", encoding="utf-8") as file:

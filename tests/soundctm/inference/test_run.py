@@ -87,7 +87,7 @@ def test_stopped_at_the_worst_moments(infer, out, captions, pipeline):
     (out / "manifest.csv").write_bytes(manifest + b"d.wav,half a li")
     assert infer("--test_file", captions) == 0
     assert pipeline.calls[-1].prompts == ["wind"] and len(pipeline.calls) == 4
-    assert [row["file"] for row in rows(out)] == ["a.wav", "c.wav", "b.wav"]
+    assert [row["file"] for row in rows(out)] == ["a.wav", "b.wav", "c.wav"]
 
 
 def test_other_settings_are_refused_unless_overwritten(infer, out, captions, pipeline, capsys):
