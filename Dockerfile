@@ -1,20 +1,24 @@
-# docker build -t soundctm . && docker run --gpus all -v "$PWD/outputs:/app/outputs" soundctm
-FROM nvidia/cuda:13.0.2-runtime-ubuntu24.04
+# Sounds from captions, training and evaluation in one image; wheels of torch bring CUDA along.
+#
+#   docker build -t soundctm .
+#   docker run --rm --gpus all -v "$PWD/outputs:/app/outputs" soundctm --prompt "a dog barking" --output_dir outputs/mine
+#
+# Arguments are those of ctm_inference.py; without any, the demo goes to outputs/demo. Without a GPU leave out --gpus all.
+# Mounts: /app/outputs (what is made), /app/exp (trainings), /app/data/corpus (real sounds), /app/ckpt/official and
+# /app/ckpt/extractors (fetched weights). Other commands, in the same environment:
+#
+#   docker run --rm --gpus all -v "$PWD/exp:/app/exp" --entrypoint bash soundctm ctm_train.sh distill --help
+#   docker run --rm -v "$PWD/outputs:/app/outputs" --entrypoint bash soundctm numerical_evaluation.sh
+FROM python:3.12-slim-bookworm
 
-ENV DEBIAN_FRONTEND=noninteractive \
-    PYTHONUNBUFFERED=1 \
-    PATH=/opt/venv/bin:$PATH
-
-RUN apt-get update \
-    && apt-get install -y --no-install-recommends python3 python3-venv ca-certificates \
-    && rm -rf /var/lib/apt/lists/* \
-    && python3 -m venv /opt/venv \
-    && pip install --no-cache-dir uv
+ENV PYTHONUNBUFFERED=1 \
+    SOUNDCTM_PYTHON=/usr/local/bin/python
 
 WORKDIR /app
-# The requirements alone first, so that a change of code does not install them again.
-COPY requirements.txt ./
-RUN uv pip install --python /opt/venv/bin/python --no-cache -r requirements.txt
+# The requirements alone first, so that a change of code does not install them again; those of evaluation contain those
+# of inference and training, so there is one environment.
+COPY requirements.txt requirements-eval.txt ./
+RUN pip install --no-cache-dir -r requirements-eval.txt
 
 COPY . .
-CMD ["bash", "ctm_inference.sh"]
+ENTRYPOINT ["bash", "ctm_inference.sh"]

@@ -28,14 +28,15 @@ exec "$PYTHON" "$root/ctm_inference.py" \
     --output_dir "$OUTPUT_DIR" \
     --batch_size 6 --save_spectrograms --overwrite
 
-# The official checkpoints (https://huggingface.co/Sony/soundctm) run with the official flags, here with the paper's values:
+# The official files (https://huggingface.co/Sony/soundctm; README.md says how to get them) run with the official flags,
+# here with the paper's values:
 #   bash ctm_inference.sh \
 #       --text_encoder_name google/flan-t5-large \
 #       --ctm_unet_model_config configs/full/unet.json \
-#       --training_args ckpt/soundctm/030000/summary.jsonl \
-#       --model ckpt/soundctm/030000/pytorch_model.bin \
-#       --ema_model ckpt/soundctm/030000/ema_0.999_030000.pt \
-#       --stage1_ckpt ckpt/audioldm-s-full.ckpt \
+#       --training_args ckpt/official/soundctm_ckpt/030000/summary.jsonl \
+#       --model ckpt/official/soundctm_ckpt/030000/pytorch_model.bin \
+#       --ema_model ckpt/official/soundctm_ckpt/030000/ema_0.999_030000.pt \
+#       --stage1_ckpt ckpt/official/ckpt/audioldm-s-full.ckpt \
 #       --test_file audiocaps/test.csv --output_dir outputs/audiocaps_1step \
 #       --sampler deterministic --num_steps 1 --nu 1.0 --omega 3.5
 # and for more steps: --num_steps 2 --nu 1.0; --num_steps 4 --nu 1.0; --num_steps 8 --nu 1.5; --num_steps 16 --nu 2.0

@@ -67,8 +67,8 @@ class Manifest:
     When the file is removed while clips are made, each process writes its lines again.
     """
 
-    def __init__(self, folder: str | os.PathLike) -> None:
-        self.path = Path(folder) / MANIFEST
+    def __init__(self, folder: str | os.PathLike, name: str = MANIFEST) -> None:
+        self.path = Path(folder) / name
         self._mine: list[str] = []  # lines of this process
         self._file: int | None = None  # number of the file that has them
 

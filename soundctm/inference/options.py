@@ -35,6 +35,10 @@ class InferenceOptions:
     # what to make
     test_file: str | None = option(None, "captions: a CSV with a column caption (and file_name), or .txt, one a line")
     prompt: tuple[str, ...] = option((), "a caption; may be given several times")
+    manifest: str | None = option(
+        None, "a manifest.csv whose clips are made again, with their seeds and the settings that are not given here"
+    )
+    only: tuple[str, ...] = option((), "a file of the manifest; may be given several times", unset="all")
     prefix: str | None = option(None, "text put before every caption")
     num_samples: int = option(1, "clips per caption")
     seed: int = option(SEED, "with the file name or caption and the sample's number it decides a clip")
@@ -134,8 +138,10 @@ def check_options(options: InferenceOptions) -> None:
     rate = options.sampling_rate
     if rate is not None and not (math.isfinite(rate) and rate == int(rate) and 1000 <= rate <= 384_000):
         raise UserError(f"sampling_rate is {rate}; it must be a whole number of Hz from 1000 to 384000")
-    if not options.prompt and options.test_file is None:
+    if not options.prompt and options.test_file is None and options.manifest is None:
         raise UserError("nothing to make: give --prompt or --test_file")
+    if options.only and options.manifest is None:
+        raise UserError("--only chooses rows of a --manifest, and none is given")
     _check_model_files(options)
 
 

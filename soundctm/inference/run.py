@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import logging
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from soundctm.defaults import NO_OMEGA, Defaults, Settings, settle
 from soundctm.errors import UserError
 from soundctm.files import sweep
 from soundctm.files.locks import held
+from soundctm.inference.again import chosen_entries, clips_of, shared_options
 from soundctm.inference.clips import Clip, plan_clips
 from soundctm.inference.manifest import MANIFEST, Entry, Manifest
 from soundctm.inference.model import checkpoint_defaults, checkpoint_files, fingerprint, load_pipeline
@@ -47,7 +49,15 @@ def parse_options(arguments: Sequence[str]) -> InferenceOptions:
     parser.add_argument(
         "--prompt", action="append", default=argparse.SUPPRESS, metavar="TEXT", help="a caption; repeatable"
     )
-    return config_from_args(InferenceOptions, parser.parse_args(arguments))
+    parser.add_argument(
+        "--only", action="append", default=argparse.SUPPRESS, metavar="NAME.wav", help="of a --manifest; repeatable"
+    )
+    args = parser.parse_args(arguments)
+    given = vars(args)
+    if given.get("manifest"):
+        found = shared_options(chosen_entries(given["manifest"], given.get("only", ())), given)
+        vars(args).update(found)
+    return config_from_args(InferenceOptions, args)
 
 
 def run(options: InferenceOptions, load: Load | None = None) -> Path:
@@ -55,8 +65,12 @@ def run(options: InferenceOptions, load: Load | None = None) -> Path:
 
     `load(options, device)` gives the pipeline, and is called only if a clip is missing; default `load_pipeline`.
     """
-    prompts = read_prompts(options.test_file, options.prompt, options.prefix)
-    clips = plan_clips(prompts, options.seed, options.num_samples)
+    earlier = chosen_entries(options.manifest, options.only) if options.manifest else []
+    if earlier:
+        clips = clips_of(earlier)
+    else:
+        prompts = read_prompts(options.test_file, options.prompt, options.prefix)
+        clips = plan_clips(prompts, options.seed, options.num_samples)
     name, files = checkpoint_files(options)
     defaults = checkpoint_defaults(options)
     settings, remarks = settle(
@@ -69,6 +83,9 @@ def run(options: InferenceOptions, load: Load | None = None) -> Path:
         gamma=options.sampling_gamma,
     )
     wanted = entries_of(clips, options, settings, defaults, name, fingerprint(files))
+
+    if any(entry.fingerprint != wanted[0].fingerprint for entry in earlier):
+        remarks.append(f"{name} is not what made the clips of {options.manifest}: they will sound different")
 
     folder = Path(options.output_dir)
     ensure_writable(folder)
@@ -183,3 +200,7 @@ def main(arguments: Sequence[str]) -> int:
         run(options)
 
     return exit_code(act)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from soundctm.command import exit_code
@@ -50,3 +51,7 @@ def run(options: EvaluationOptions) -> None:
         write_page(report, options.reference_dir, options.generated_dir, options.page)
     print(report.table())
     print(f"report: {shown(options.report_path)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""What a fault in the middle of a run leaves: all clips that were there, and a folder that the same command completes."""
+"""A fault in the middle of a run: clips that were there stay, and the same command completes the folder."""
 
 import csv
 import errno
