@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,10 @@ from soundctm.training.running.start import start_from
 from soundctm.training.tasks.diffusion import HELD_OUT_SEED, DiffusionTask
 from soundctm.training.tasks.task import Moment, Outcome
 
+logger = logging.getLogger(__name__)
+
 SAMPLE_STEPS = (1, 4)  # of the clips written at validations
+FEWEST_TRAJECTORIES = 160  # that a training learns from, however few the clips
 SHARED, NOISE = 4, 5  # streams of random numbers
 
 
@@ -60,6 +64,9 @@ class DistillConfig(SourceConfig, RunConfig, DistillationConfig):
     export_early: bool = option(False, "write the model with the samples of every validation, to try it meanwhile")
     device_noise: bool = option(False, "draw noise on the device, which is faster; it then depends on the device")
     export_int8: tuple[str, ...] = option((), "those of them stored as int8, the others are float16")
+    trajectories_per_clip: int = option(
+        4, f"with train_file: most trajectories per clip, but not below {FEWEST_TRAJECTORIES}; 0: no limit", low=0
+    )
     output_dir: str = option("exp/distill", "where checkpoints, log, samples and the finished model go")
     sigma_min: float = option(0.002, "lowest noise level", above=0)
     sigma_max: float = option(80.0, "highest noise level", above=0)
@@ -153,11 +160,17 @@ class DistillTask(DiffusionTask):
         """The trajectories of the configuration, those that are not on disk yet solved now, by all processes."""
         config, source = self.config, self.source
         folder = Path(config.cache_dir) / "trajectories"
-        clips = LatentBatches(
-            source.data, config.trajectories, config.uncond_prob, config.seed, mix_share=config.mix_share
-        )
+        count = config.trajectories
+        if config.train_file:
+            count = fitting_trajectories(config, len(source.data))
+            if count < config.trajectories:
+                logger.info(
+                    "%d trajectories are enough for %d clips: %d per clip, not %d in all (--trajectories_per_clip)",
+                    count, len(source.data), config.trajectories_per_clip, config.trajectories,
+                )  # fmt: skip
+        clips = LatentBatches(source.data, count, config.uncond_prob, config.seed, mix_share=config.mix_share)
         place = solve_trajectories(step, clips, self.with_text, folder, self.identity, self.accelerator)
-        return StoredTrajectories(place, source.data, config.trajectories, self.shares.total, config.seed)
+        return StoredTrajectories(place, source.data, count, self.shares.total, config.seed)
 
     @contextlib.contextmanager
     def accumulating(self, last: bool) -> Iterator[None]:
@@ -228,6 +241,13 @@ class DistillTask(DiffusionTask):
 def train(config: DistillConfig) -> Path:
     """Distil, then write `<output_dir>/model`, a checkpoint folder, and return its path."""
     return loop.train(DistillTask, config)
+
+
+def fitting_trajectories(config: DistillConfig, clips: int) -> int:
+    """How many trajectories are solved for `clips` of one's own sounds: never more than `trajectories`."""
+    if not config.trajectories_per_clip:
+        return config.trajectories
+    return min(config.trajectories, max(FEWEST_TRAJECTORIES, config.trajectories_per_clip * clips))
 
 
 def small_draws(config: DistillConfig, seed: int, step: int, total: int, done: float) -> Draws:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from soundctm.checkpoints import load_network, save_network
+from soundctm.checkpoints import load_network, save_checkpoint, save_network
 from soundctm.checkpoints.assemble import write_made_with
 from soundctm.checkpoints.layout import read_json
 from soundctm.config import option
@@ -147,10 +147,16 @@ class TeacherTask(DiffusionTask):
         with whole_folder(self.result, replace=True) as folder:
             save_network(folder, self.average.denoiser.unet, DTYPES[self.config.export_dtype])
             write_made_with(folder, self.made_with)
+        if self.codec is not None and self.codec.vocoder is not None:  # with both it can be heard
+            model = self.components(teacher=self.average.denoiser.unet)
+            save_checkpoint(self.result.with_name("model"), model, dtype=torch.float16, overwrite=True)
 
 
 def train(config: TeacherConfig) -> Path:
-    """Train, then write the averaged teacher to `<output_dir>/teacher` (diffusers' form) and return that path."""
+    """Train, then write the averaged teacher to `<output_dir>/teacher` (diffusers' form) and return that path.
+
+    Where the codec has a vocoder, `<output_dir>/model` is a checkpoint folder for `ctm_inference.py --weights teacher`.
+    """
     return loop.train(TeacherTask, config)
 
 

@@ -132,6 +132,19 @@ def test_own_sounds_with_bad_files_and_mixtures(world, tmp_path):
         teacher.train(teacher_config(world, tmp_path / "corpus", mix_share=0.25))
 
 
+def test_a_tuned_teacher_is_heard_from_the_folder_beside_it(trained_teacher):
+    model = trained_teacher.parent / "model"
+    out = SoundCTMPipeline.from_pretrained(model, "teacher", device="cpu")("rain", 3, seed=3)
+    assert np.isfinite(out.audios).all() and np.abs(out.audios).max() > 0
+
+
+def test_trajectories_fit_the_number_of_ones_own_clips(world, trained_teacher, tmp_path):
+    config = distill_config(world, trained_teacher, tmp_path, trajectories=3000)
+    assert [distill.fitting_trajectories(config, clips) for clips in (10, 80, 5000)] == [160, 320, 3000]
+    for given, count in (({"trajectories": 100}, 100), ({"trajectories_per_clip": 0}, 3000)):
+        assert distill.fitting_trajectories(dataclasses.replace(config, **given), 80) == count
+
+
 class Rows:
     """Ten items whose latents hold their number."""
 
