@@ -17,12 +17,14 @@ import torch
 from torch import Tensor
 
 from soundctm.data.resampling import resample
+from soundctm.data.rumble import remove_rumble
 from soundctm.errors import UserError
 
 SAMPLING_RATE = 16_000  # Hz
 PEAK = 0.5
 # Below this share of the original peak, what is left after removing the mean is float32 rounding, not sound.
 ROUNDING = 1e-6
+ENORMOUS = 2.0**32  # samples beyond those of any integer format written as floats
 STREAMED = 0xFFFF_0000  # bytes; a wav of unknown length says at least as many
 LOWEST_RATE, HIGHEST_RATE = 100, 10_000_000  # Hz that a sound file may say
 
@@ -37,17 +39,27 @@ def read_audio(path: str | os.PathLike, sampling_rate: int | None = None) -> Ten
     return samples if sampling_rate is None else resample(samples, rate, sampling_rate)
 
 
-def load_clip(path: str | os.PathLike, num_samples: int, sampling_rate: int = SAMPLING_RATE) -> Tensor:
-    """The file as one training clip: float32 [num_samples] at `sampling_rate` Hz. Raises UserError as `read_audio`."""
-    return clip_of(*_read(path), num_samples, sampling_rate)
+def load_clip(
+    path: str | os.PathLike, num_samples: int, sampling_rate: int = SAMPLING_RATE, highpass: float = 0.0
+) -> Tensor:
+    """The file as one training clip: float32 [num_samples] at `sampling_rate` Hz. Raises UserError as `read_audio`.
+
+    `highpass` in Hz takes rumble away (`remove_rumble`); 0 is the official reading.
+    """
+    return clip_of(*_read(path), num_samples, sampling_rate, highpass)
 
 
-def clip_of(samples: Tensor, rate: int, num_samples: int, sampling_rate: int = SAMPLING_RATE) -> Tensor:
+def clip_of(
+    samples: Tensor, rate: int, num_samples: int, sampling_rate: int = SAMPLING_RATE, highpass: float = 0.0
+) -> Tensor:
     """Decoded samples [channels, n] at `rate` Hz as one training clip: float32 [num_samples] at `sampling_rate` Hz."""
     first = samples[0]
     if first.max() == first.min():  # resampling would turn the ends of a constant into clicks
         return torch.zeros(num_samples)
-    return fit_clip(resample(first, rate, sampling_rate), num_samples)
+    largest = first.abs().max()
+    if largest > ENORMOUS:  # sums of such samples would overflow; the peak is set below
+        first = first / largest
+    return fit_clip(remove_rumble(resample(first, rate, sampling_rate), sampling_rate, highpass), num_samples)
 
 
 def fit_clip(waveform: Tensor, num_samples: int) -> Tensor:

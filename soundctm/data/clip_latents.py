@@ -1,11 +1,11 @@
 """VAE moments of one's own clips, encoded once and kept on disk: one small file per clip.
 
-    <folder>/<VAE>-<samples>/ab/abcdef...-0.safetensors     mean, logvar float16 [C, T/4, F], unscaled
+    <folder>/<VAE>-<samples>-30Hz/ab/abcdef...-0.safetensors     mean, logvar float16 [C, T/4, F], unscaled
     <folder>/hashes-<process>.jsonl                         content hash by path, size and time of change
 
 A file's name is the hash of the sound file's content and the segment's first sample; the folder's name tells the VAE,
-its precision and the segment's length. So a changed sound, another VAE or another length is encoded anew, a sound that
-was moved is not, and an interrupted encoding goes on where it was.
+its precision, the segment's length and the high-pass filter. So a changed sound, another VAE, length or filter is
+encoded anew, a sound that was moved is not, and an interrupted encoding goes on where it was.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class ClipLatents:
     scale_factor: float
     shape: tuple[int, ...]  # [C, T/4, F]
     num_samples: int
+    highpass: float = 0.0  # Hz
 
     def __post_init__(self) -> None:
         self.captions = [file.caption for file in self.files]
@@ -82,7 +83,8 @@ class ClipLatents:
 
     def heard(self, index: int) -> tuple[Tensor, str]:
         """The sound itself, float32 [num_samples], and its caption. Raises UserError as `load_clip` does."""
-        return load_clip(self.files[index].path, self.num_samples), self.files[index].caption
+        file = self.files[index]
+        return load_clip(file.path, self.num_samples, highpass=self.highpass), file.caption
 
 
 def clip_latents(
@@ -94,6 +96,7 @@ def clip_latents(
     device: torch.device | str = "cpu",
     bf16: bool = False,
     batch_size: int = 8,
+    highpass: float = 0.0,
     workers: int = 0,
     rank: int = 0,
     world: int = 1,
@@ -102,11 +105,13 @@ def clip_latents(
 ) -> ClipLatents:
     """The latents of `files`, of which this process encodes every `world`-th that is not on disk yet.
 
-    `gather` joins the lists of all processes (accelerate.utils.gather_object). `codec` as for `latent_dataset`.
+    `gather` joins the lists of all processes (accelerate.utils.gather_object). `codec` as for `latent_dataset`,
+    `highpass` in Hz as for `load_clip`.
     """
     folder = Path(folder)
     precision = "-bf16" if bf16 else ""
-    place = folder / f"{state_hash(codec.vae.state_dict())[:16]}{precision}-{num_samples}"
+    filtered = f"-{highpass:g}Hz" if highpass else ""
+    place = folder / f"{state_hash(codec.vae.state_dict())[:16]}{precision}-{num_samples}{filtered}"
     if rank == 0:
         for part in (*folder.glob("*/"), *folder.glob("*/*/")):
             sweep(part)
@@ -114,7 +119,10 @@ def clip_latents(
     shape = codec.latent_shape(num_samples / codec.sampling_rate)
     wanted = list(dict.fromkeys(file.path for file in files))[rank::world]
     loader = DataLoader(
-        _Reading(wanted, place, hashes, num_samples, shape), batch_size=None, num_workers=workers, shuffle=False
+        _Reading(wanted, place, hashes, num_samples, shape, highpass),
+        batch_size=None,
+        num_workers=workers,
+        shuffle=False,
     )
     found: list[tuple[Path, Path | None, str]] = []
     waiting: list[tuple[Path, Tensor]] = []
@@ -146,7 +154,7 @@ def clip_latents(
     known = {path: (target, reason) for path, target, reason in gather(found)}
     paths = [known[file.path][0] for file in files]
     reasons = {i: known[file.path][1] for i, file in enumerate(files) if known[file.path][1]}
-    return ClipLatents(files, paths, reasons, float(codec.scale_factor), shape, num_samples)
+    return ClipLatents(files, paths, reasons, float(codec.scale_factor), shape, num_samples, highpass)
 
 
 class HashIndex:
@@ -220,6 +228,7 @@ class _Reading(Dataset):
     hashes: HashIndex
     num_samples: int
     shape: tuple[int, ...]
+    highpass: float
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -230,7 +239,7 @@ class _Reading(Dataset):
             entry = self.hashes.get(path)
             if _is_whole(_place_of(self.place, entry[-1]), self.shape):
                 return path, entry, None, ""
-            return path, entry, load_clip(path, self.num_samples), ""
+            return path, entry, load_clip(path, self.num_samples, highpass=self.highpass), ""
         except OSError as error:
             return path, None, None, f"{path}: {error.strerror}"
         except UserError as error:

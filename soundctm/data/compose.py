@@ -35,6 +35,7 @@ class ComposedCorpus:
 
     `pairs` is the share of items with two sounds; `speed_changes=False` keeps every clip as it was recorded, and all
     phrasings (evaluation); otherwise pitch, distance and rooms vary, and phrasings that are held out do not come.
+    `highpass` in Hz takes rumble away from every clip (training), 0 leaves them as they were recorded (evaluation).
     Clips missing below `root` are left out. Raises UserError for no clips at all or a label without captions.
     """
 
@@ -47,13 +48,15 @@ class ComposedCorpus:
         num_samples: int = NUM_SAMPLES,
         pairs: float = 0.15,
         speed_changes: bool = True,
+        highpass: float = 0.0,
         table: Mapping[str, LabelSpec] | None = None,
     ):
         table = table if table is not None else load_caption_table()
         self.table = hold_out(table) if speed_changes else dict(table)
         known = [row for row in rows if row.label in self.table]
         self.labels = by_label(present_rows(known, root))
-        self.store = ClipStore(root)
+        self.store = ClipStore(root, highpass)
+        self.highpass = highpass
         self.seed = seed
         self.num_samples = num_samples
         self.pairs = pairs

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from soundctm.data.audio import SAMPLING_RATE, read_audio
+from soundctm.data.rumble import remove_rumble
 from soundctm.errors import UserError
 
 DATA_FOLDER = Path(__file__).resolve().parents[2] / "data"
@@ -75,16 +76,20 @@ def present_rows(rows: Iterable[CorpusRow], root: str | os.PathLike) -> list[Cor
 
 
 class ClipStore:
-    """Clips of a corpus folder, read once: `store[row]` is float32 [n] at 16 kHz (numpy, not to be written to)."""
+    """Clips of a corpus folder, read once: `store[row]` is float32 [n] at 16 kHz (numpy, not to be written to).
 
-    def __init__(self, root: str | os.PathLike):
-        self.root = Path(root)
+    `highpass` in Hz takes rumble away (`soundctm.data.rumble`); 0 leaves the recordings as they are.
+    """
+
+    def __init__(self, root: str | os.PathLike, highpass: float = 0.0):
+        self.root, self.highpass = Path(root), highpass
         self._clips: dict[str, np.ndarray] = {}
 
     def __getitem__(self, row: CorpusRow) -> np.ndarray:
         clip = self._clips.get(row.file_name)
         if clip is None:
-            clip = trim_silence(read_audio(self.root / row.file_name, SAMPLING_RATE)[0].numpy())
+            sound = read_audio(self.root / row.file_name, SAMPLING_RATE)[0]
+            clip = trim_silence(remove_rumble(sound, SAMPLING_RATE, self.highpass).numpy())
             clip.flags.writeable = False
             self._clips[row.file_name] = clip
         return clip

@@ -164,6 +164,7 @@ def cache_key(corpus: ComposedCorpus, codec: Any, count: int, start: int = 0) ->
             "num_samples": corpus.num_samples,
             "pairs": corpus.pairs,
             "speed_changes": corpus.speed_changes,
+            "highpass": corpus.highpass,
         },
         sort_keys=True,
     )

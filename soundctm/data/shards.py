@@ -54,8 +54,13 @@ class ShardedClips:
         scale_factor: float,
         shape: Sequence[int],
         cache_gib: float = 50.0,
+        highpass: float = 0.0,
     ) -> None:
-        """`shape` and `scale_factor` are those of the codec's latents. Raises UserError for an unusable index."""
+        """`shape` and `scale_factor` are those of the codec's latents, `highpass` in Hz as for `load_clip`.
+
+        Raises UserError for an unusable index.
+        """
+        self.highpass = highpass
         self.index, self.cache_dir, self.cache_gib = Path(index), Path(cache_dir), cache_gib
         self.num_samples, self.scale_factor, self.shape = num_samples, scale_factor, tuple(shape)
         self.urls, counts = read_index(self.index)
@@ -93,7 +98,7 @@ class ShardedClips:
         if not caption:
             raise UserError(f"the caption of {name} is empty")
         samples, rate = decode_audio(io.BytesIO(self._content(shard, files[kind])), name)
-        return clip_of(samples, rate, self.num_samples), caption
+        return clip_of(samples, rate, self.num_samples, highpass=self.highpass), caption
 
     def _members_of(self, shard: int) -> list[dict[str, tuple[int, int]]]:
         """(offset, size) by kind of file, for every clip of a shard, which is fetched if it is not there."""

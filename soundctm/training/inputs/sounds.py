@@ -47,7 +47,8 @@ def open_corpus(
     samples = round(codec.default_seconds * codec.sampling_rate)
 
     def build(split: str, count: int, seed: int) -> LatentDataset:
-        corpus = ComposedCorpus(load_corpus(config.corpus, split), config.corpus, seed=seed, num_samples=samples)
+        rows = load_corpus(config.corpus, split)
+        corpus = ComposedCorpus(rows, config.corpus, seed=seed, num_samples=samples, highpass=config.highpass)
         path = folder / f"{split}-{count}.safetensors"
         return latent_dataset(
             corpus, codec, count, path, batch_size=4, device=accelerator.device,
@@ -74,8 +75,9 @@ def open_clips(
         return clip_latents(
             read_captioned_files(table, root, must_exist=False), codec, Path(config.cache_dir) / "clips", samples,
             device=accelerator.device, bf16=accelerator.mixed_precision == "bf16",
-            workers=worker_count(config.num_workers, accelerator.device), rank=accelerator.process_index,
-            world=accelerator.num_processes, gather=gather_object, progress=accelerator.is_main_process,
+            highpass=config.highpass, workers=worker_count(config.num_workers, accelerator.device),
+            rank=accelerator.process_index, world=accelerator.num_processes, gather=gather_object,
+            progress=accelerator.is_main_process,
         )  # fmt: skip
 
     held_out = None
@@ -84,7 +86,9 @@ def open_clips(
     if config.train_shards:
         shape = codec.latent_shape(samples / codec.sampling_rate)
         folder = Path(config.cache_dir) / "shards"
-        shards = ShardedClips(config.train_shards, folder, samples, codec.scale_factor, shape, config.shard_cache_gib)
+        shards = ShardedClips(
+            config.train_shards, folder, samples, codec.scale_factor, shape, config.shard_cache_gib, config.highpass
+        )
         return shards, held_out
     data = build(config.train_file, config.audio_dir)
     check_bad(data.reasons.values(), len(data), config.max_bad_clips)

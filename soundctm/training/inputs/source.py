@@ -18,6 +18,7 @@ from accelerate import Accelerator
 from soundctm.config import option
 from soundctm.data.bundle.reading import read_bundle
 from soundctm.data.latents import state_hash
+from soundctm.data.rumble import CUTOFF
 from soundctm.errors import UserError
 from soundctm.training.inputs.batches import Latents, Texts
 
@@ -50,6 +51,12 @@ class SourceConfig:
     validation_audio_dir: str | None = option(None, "folder of its sounds; none is the CSV's")
     mix_share: float = option(
         0.0, "of one's own sounds: share of rows that are mixtures of two others (official: 0.25)", low=0, below=1
+    )
+    highpass: float = option(
+        CUTOFF,
+        "Hz below which sounds lose their rumble and offset; 0 leaves them, as the official training does",
+        low=0,
+        high=4000,
     )
     max_bad_clips: float = option(0.01, "share of the clips that may be unreadable before the run stops", low=0, high=1)
     validate_data: bool = option(False, "only check the sounds of train_file and validation_file, report, and end")

@@ -12,6 +12,7 @@ from audioldm import AudioLDMCodec, LogMel, MelConfig
 from audioldm.patches import PatchVAE
 from soundctm.checkpoints import load_codec
 from soundctm.config import check_ranges, option, save_config
+from soundctm.data.rumble import CUTOFF
 from soundctm.files import whole_folder
 from soundctm.files.locks import held
 from soundctm.training.tasks.codec.sounds import CodecSounds
@@ -24,6 +25,9 @@ class PatchConfig:
     """Options of `ctm_train.py patches`."""
 
     corpus: str = option("data/corpus", "folder with corpus.csv and its clips")
+    highpass: float = option(
+        CUTOFF, "Hz below which the clips lose their rumble and offset; 0 leaves them", low=0, high=4000
+    )
     output_dir: str = option("exp/patches", "where the codec folder goes")
     vocoder_from: str | None = option(None, "codec folder whose vocoder goes into the new one; none leaves it out")
     patch_size: int = option(4, "mel frames and bands per latent", low=1)
@@ -49,13 +53,15 @@ def train(config: PatchConfig) -> Path:
 def _fit(config: PatchConfig, output_dir: Path) -> Path:
     save_config(config, output_dir / "training_config.yaml")
     to_mel = LogMel(MelConfig())
-    sounds = CodecSounds(config.corpus, "train", to_mel.config.sampling_rate)
+    sounds = CodecSounds(config.corpus, "train", to_mel.config.sampling_rate, config.highpass)
     samples = round(config.seconds * to_mel.config.sampling_rate)
     rows = 8
     mel = torch.cat([to_mel(sounds.batch(config.seed, i, rows, samples)) for i in range(config.windows // rows)])
     vae = PatchVAE(config.patch_size, config.latent_channels).fit(mel, config.whitening)
     latents = vae.encode(mel).latent_dist.mean
-    held_out = to_mel(CodecSounds(config.corpus, "test", to_mel.config.sampling_rate).excerpts(64, samples))
+    held_out = to_mel(
+        CodecSounds(config.corpus, "test", to_mel.config.sampling_rate, config.highpass).excerpts(64, samples)
+    )
     error = (vae.decode(vae.encode(held_out).latent_dist.mean).sample - held_out).abs().mean()
     logger.info("held-out mel L1 %.4f; deviations of the latents %s", error, latents.std((0, 2, 3)).tolist())
     vocoder = load_codec(config.vocoder_from).vocoder if config.vocoder_from else None

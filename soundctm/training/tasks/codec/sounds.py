@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from soundctm.data.audio import read_audio
+from soundctm.data.rumble import remove_rumble
 from soundctm.errors import UserError
 
 PEAK = 0.5  # full scale of a loaded clip
@@ -25,8 +26,13 @@ PEAK = 0.5  # full scale of a loaded clip
 class CodecSounds:
     """The clips of one split in memory, and windows made of them."""
 
-    def __init__(self, corpus: str | os.PathLike, split: str, sampling_rate: int = 16000) -> None:
-        """Read `corpus`/corpus.csv and the clips of `split`. Raises UserError if there are none."""
+    def __init__(
+        self, corpus: str | os.PathLike, split: str, sampling_rate: int = 16000, highpass: float = 0.0
+    ) -> None:
+        """Read `corpus`/corpus.csv and the clips of `split`, without rumble below `highpass` Hz.
+
+        Raises UserError if there are none.
+        """
         table = Path(corpus) / "corpus.csv"
         if not table.is_file():
             raise UserError(f"no corpus table at {table}; build the corpus first (see data/README.md)")
@@ -35,7 +41,7 @@ class CodecSounds:
         rows = [row for row in rows if (table.parent / row["file_name"]).is_file()]
         if not rows:
             raise UserError(f"{table} lists no existing clip of the split {split}")
-        self.clips = [_read(table.parent / row["file_name"], sampling_rate) for row in rows]
+        self.clips = [_read(table.parent / row["file_name"], sampling_rate, highpass) for row in rows]
         counts = Counter(row["label"] for row in rows)
         # A label's share grows with the root of its number of clips: rare sounds are heard, common ones stay common.
         weights = np.array([counts[row["label"]] ** -0.5 for row in rows])
@@ -113,5 +119,6 @@ def normalise(sound: np.ndarray, peak: float = PEAK) -> np.ndarray:
     return sound * (peak / largest) if largest > 0 else sound
 
 
-def _read(path: Path, sampling_rate: int) -> np.ndarray:
-    return normalise(read_audio(path, sampling_rate)[0].numpy(), 1.0).astype(np.float32)
+def _read(path: Path, sampling_rate: int, highpass: float) -> np.ndarray:
+    sound = remove_rumble(read_audio(path, sampling_rate)[0], sampling_rate, highpass)
+    return normalise(sound.numpy(), 1.0).astype(np.float32)

@@ -18,6 +18,7 @@ from audioldm.library import AutoencoderKL
 from audioldm.vae import build_vae, downsampling
 from soundctm.checkpoints import load_codec
 from soundctm.config import option
+from soundctm.data.rumble import CUTOFF
 from soundctm.files import whole_folder
 from soundctm.training.inputs.rows import generators, normal
 from soundctm.training.running import loop
@@ -35,6 +36,9 @@ class VAETrainingConfig(RunConfig):
     """Options of `ctm_train.py vae`."""
 
     corpus: str = option("data/corpus", "folder with corpus.csv and its clips")
+    highpass: float = option(
+        CUTOFF, "Hz below which the clips lose their rumble and offset; 0 leaves them", low=0, high=4000
+    )
     output_dir: str = option("exp/vae", "where checkpoints, log and the finished codec go")
     init: str | None = option(None, "codec folder whose VAE weights the training starts from; none is a fresh start")
     channels: tuple[int, ...] = option((32, 64, 128), "VAE channels per level; levels halve time and mel", low=1)
@@ -82,10 +86,11 @@ class VAETask(Task):
         super().__init__(config, start_accelerator(config))
         self.shares = self.share_out(config.batch_size)
         self.mel = LogMel(MelConfig()).to(self.device)
-        self.sounds = CodecSounds(config.corpus, "train", self.mel.config.sampling_rate)
+        self.sounds = CodecSounds(config.corpus, "train", self.mel.config.sampling_rate, config.highpass)
         samples = config.window_frames * self.mel.config.hop_length
         self.source = Windows(self.sounds, config.seed, self.shares.total, samples)
-        self.held_out = self.mel(CodecSounds(config.corpus, "test").excerpts(64, 40960).to(self.device))
+        held_out = CodecSounds(config.corpus, "test", self.mel.config.sampling_rate, config.highpass)
+        self.held_out = self.mel(held_out.excerpts(64, 40960).to(self.device))
 
         torch.manual_seed(config.seed)
         self.vae = build_vae(config.channels, config.layers_per_block, config.latent_channels, config.norm_num_groups)

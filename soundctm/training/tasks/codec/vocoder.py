@@ -19,6 +19,7 @@ from audioldm import AudioLDMCodec
 from audioldm.vocoder import InverseSTFTVocoder
 from soundctm.checkpoints import load_codec
 from soundctm.config import option
+from soundctm.data.rumble import CUTOFF
 from soundctm.errors import UserError
 from soundctm.files import whole_folder
 from soundctm.training.inputs.rows import generator, generators
@@ -47,6 +48,9 @@ class VocoderTrainingConfig(RunConfig):
     """Options of `ctm_train.py vocoder`."""
 
     corpus: str = option("data/corpus", "folder with corpus.csv and its clips")
+    highpass: float = option(
+        CUTOFF, "Hz below which the clips lose their rumble and offset; 0 leaves them", low=0, high=4000
+    )
     output_dir: str = option("exp/vocoder", "where checkpoints, log and the finished codec go")
     vae: str | None = option(None, "codec folder with the trained VAE; needed for vae_from and for the finished codec")
     init: str | None = option(None, "codec folder whose vocoder the training starts from; none is a fresh start")
@@ -87,8 +91,9 @@ class VocoderTask(Task):
         self.shares = self.share_out(config.batch_size)
         self.codec = load_codec(config.vae).to(self.device) if config.vae else None
         self.distance = SpectralDistance().to(self.device)
-        self.source = Windows(CodecSounds(config.corpus, "train"), config.seed, self.shares.total, WINDOW_SAMPLES)
-        self.held_out = CodecSounds(config.corpus, "test").excerpts(64, WINDOW_SAMPLES)
+        train, test = (CodecSounds(config.corpus, split, highpass=config.highpass) for split in ("train", "test"))
+        self.source = Windows(train, config.seed, self.shares.total, WINDOW_SAMPLES)
+        self.held_out = test.excerpts(64, WINDOW_SAMPLES)
 
         torch.manual_seed(config.seed)
         shape = {name: getattr(config, name) for name in ("channels", "hidden", "layers", "n_fft", "refinements")}
