@@ -84,8 +84,8 @@ def _look_at(path: Path) -> tuple[str, str, str]:
 def _problems(files: Sequence[CaptionedFile], looked: dict[Path, tuple[str, str, str]]) -> Iterator[Problem]:
     rows: dict[CaptionedFile, int] = {}
     contents: dict[str, Path] = {}
-    for line, file in enumerate(files, start=2):
-        name, (problem, detail, digest) = file.path.name, looked[file.path]
+    for file in files:
+        line, name, (problem, detail, digest) = file.line, file.path.name, looked[file.path]
         if problem:
             yield Problem(line, name, problem, detail)
         if file in rows:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import os
 from collections.abc import Sequence
@@ -13,6 +12,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from soundctm.data.audio import SAMPLING_RATE, fit_clip, load_clip, normalise_peak, read_audio, remove_mean
+from soundctm.data.names import find_file
+from soundctm.data.tables import read_captions
 from soundctm.errors import UserError
 
 LISTED = 5  # missing files named in a message
@@ -24,6 +25,7 @@ class CaptionedFile:
 
     path: Path
     caption: str
+    line: int = dataclasses.field(default=0, compare=False)  # of the CSV
 
 
 class CaptionedAudioDataset(Dataset):
@@ -76,34 +78,14 @@ def read_captioned_files(
 ) -> list[CaptionedFile]:
     """Rows of a CSV `file_name,caption`, file names relative to `root` (default: the CSV's folder).
 
-    Raises UserError for an absent or empty CSV, absent columns, a row without a caption, and absent sound files
-    (unless `must_exist` is false).
+    A file is the one whose name is as written, else as other systems write it (`find_file`). Raises UserError as
+    `read_captions`, and for absent sound files (unless `must_exist` is false).
     """
-    table = Path(table)
-    root = Path(root) if root is not None else table.parent
-    if not table.is_file():
-        raise UserError(f"no CSV at {table}")
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        try:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
-            rows = list(reader)
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise UserError(f"{table} cannot be read as a CSV in UTF-8: {error}") from error
-    if not columns:
-        raise UserError(f"{table} is empty; it needs a header `file_name,caption` and one row per sound")
-    absent = [name for name in ("file_name", "caption") if name not in columns]
-    if absent:
-        raise UserError(f"{table} has no column {' or '.join(absent)}; its columns are {', '.join(columns)}")
-    if not rows:
-        raise UserError(f"{table} has a header but no rows")
-    files = []
-    for number, row in enumerate(rows, start=2):
-        if not (row["file_name"] or "").strip() or not (row["caption"] or "").strip():
-            raise UserError(f"{table}, line {number}: both file_name and caption need a value")
-        files.append(CaptionedFile(root / row["file_name"].strip(), row["caption"].strip()))
+    root = Path(root) if root is not None else Path(table).parent
+    rows = read_captions(table, ("file_name", "caption"))
+    files = [CaptionedFile(find_file(root, row.file_name), row.caption, row.line) for row in rows]
     if must_exist:
-        _check_files(files, table)
+        _check_files(files, Path(table))
     return files
 
 
@@ -114,7 +96,7 @@ def collate(items: Sequence[tuple[Tensor, str]]) -> tuple[Tensor, list[str]]:
 
 
 def _check_files(files: Sequence[CaptionedFile], table: Path) -> None:
-    absent = [str(file.path) for file in files if not file.path.is_file()]
+    absent = [str(file.path) for file in files if not os.path.isfile(file.path)]
     if absent:
         more = f" and {len(absent) - LISTED} more" if len(absent) > LISTED else ""
         raise UserError(

@@ -31,7 +31,7 @@ def normal(name: str) -> str:
 def find_file(root: str | os.PathLike, name: str) -> Path:
     """The file that `name` means below `root`: the first of its `forms` that exists, else the path as written."""
     written = Path(root, name)
-    return next((path for form in forms(name) if (path := Path(root, form)).is_file()), written)
+    return next((path for form in forms(name) if os.path.isfile(path := Path(root, form))), written)
 
 
 def shown(text: str | os.PathLike) -> str:

@@ -17,7 +17,6 @@ is among YAMNet's three loudest: a judge that never saw the corpus.
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import functools
 import json
@@ -35,6 +34,7 @@ from soundctm.command import exit_code
 from soundctm.data.audio import load_clip
 from soundctm.data.compose import NUM_SAMPLES, ComposedCorpus
 from soundctm.data.corpus import DATA_FOLDER, CorpusRow, load_corpus, present_rows
+from soundctm.data.tables import read_captions
 from soundctm.errors import UserError
 from soundctm.evaluation.extractors.yamnet import YAMNet, load_yamnet
 from soundctm.evaluation.folders.clips import clip_name, list_clips
@@ -212,14 +212,7 @@ def _line(name: str, part: Mapping[str, object]) -> str:
 
 
 def _read_prompts(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        raise UserError(f"no CSV of prompts at {path}")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns, rows = reader.fieldnames or [], list(reader)
-    absent = [name for name in ("file_name", "caption", "label") if name not in columns]
-    if absent:
-        raise UserError(f"{path} has no column {', '.join(absent)}; its columns are {', '.join(columns)}")
+    rows = [row.cells for row in read_captions(path, ("file_name", "caption", "label"))]
     known = [row for row in rows if row["label"] in NAMES]
     if not known:
         raise UserError(f"{path}: no row has a label of the classes {', '.join(NAMES)}")

@@ -27,6 +27,7 @@ from tqdm import tqdm
 from soundctm.data.audio import SAMPLING_RATE
 from soundctm.data.compose import ComposedCorpus
 from soundctm.data.corpus import DATA_FOLDER, CorpusRow, load_corpus
+from soundctm.data.tables import read_captions
 from soundctm.errors import UserError
 from soundctm.evaluation.folders.clips import SUFFIXES
 from soundctm.files import write_whole
@@ -69,15 +70,10 @@ def choose(items: ComposedCorpus, count: int) -> list[ReferenceClip]:
 
 
 def read_table(path: str | os.PathLike) -> list[ReferenceClip]:
-    """Raises UserError for an absent table and for one with other columns."""
-    path = Path(path)
-    if not path.is_file():
+    """Raises UserError for an absent table and as `read_captions`."""
+    if not Path(path).is_file():
         raise UserError(f"no table of reference clips at {path}; --choose N writes one")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise UserError(f"{path} must have the columns {','.join(COLUMNS)}")
-        return [ReferenceClip(**row) for row in reader]
+    return [ReferenceClip(**{name: row.cells[name] for name in COLUMNS}) for row in read_captions(path, COLUMNS)]
 
 
 def write_table(path: str | os.PathLike, table: Iterable[ReferenceClip]) -> None:

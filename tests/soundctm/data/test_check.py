@@ -35,7 +35,7 @@ def test_good_data_have_no_problem_and_several_captions_of_a_sound_are_none(tmp_
         file.write("2.wav,Another description\n")
     problems = check_table(table, tmp_path / "audio", progress=False)
     assert problems == [] and summary(problems) == "no problem"
-    with pytest.raises(UserError, match="no CSV at"):
+    with pytest.raises(UserError, match="there is no file"):
         check_table(tmp_path / "gone.csv")
 
 

@@ -61,8 +61,9 @@ def test_a_byte_order_mark_is_no_column_name(folder):
     [
         ("", "is empty"),
         ("file_name,caption\n", "no rows"),
-        ("file_name,text,duration\n0.wav,x,1\n", "no column caption; its columns are file_name, text, duration"),
-        ("file_name,caption\n0.wav,x\n1.wav,\n", "line 3: both"),
+        ("file_name,text,duration\n0.wav,x,1\n", "no column 'caption'; its first line names file_name, text, duration"),
+        ("file_name,caption\n0.wav,x\n1.wav,\n", "line 3: the caption is empty"),
+        ("file_name,caption\n0.wav,x\n ,x\n", "line 3: the file_name is empty"),
         ("file_name,caption\n0.wav,x\n8.wav,x\n9.wav,x\n", "2 of 3 sound files .*8.wav, .*9.wav$"),
         ("file_name,caption\n" + "".join(f"n{i}.wav,x\n" for i in range(8)), "8 of 8 .*and 3 more"),
     ],
@@ -74,7 +75,7 @@ def test_wrong_tables_are_explained(folder, text, message):
 
 
 def test_absent_table(tmp_path):
-    with pytest.raises(UserError, match="no CSV at .*gone.csv"):
+    with pytest.raises(UserError, match="there is no file .*gone.csv"):
         CaptionedAudioDataset(tmp_path / "gone.csv")
 
 

@@ -13,7 +13,7 @@ def write(tmp_path, text, name="list.csv"):
 
 
 def test_audiocaps_form_with_quotes_spaces_and_a_byte_order_mark(tmp_path):
-    path = write(tmp_path, '\ufefffile_name, caption\na.wav, "rain, then thunder"\n\nb.wav,"a\nbird  sings"\n')
+    path = write(tmp_path, '\ufefffile_name, caption\na.wav, "rain, then thunder"\n\nb.wav,"a bird  sings"\n')
     assert read_prompts(path) == [Prompt("rain, then thunder", "a.wav"), Prompt("a bird sings", "b.wav")]
 
 
@@ -36,14 +36,14 @@ def test_prompts_come_before_the_file_and_the_prefix_before_all(tmp_path):
     [
         ("", "is empty"),
         (" \n\n", "is empty"),
-        ("caption\n", "holds no captions"),
-        ("file_name,text\na.wav,rain\n", "no column caption; its columns are file_name, text"),
+        ("caption\n", "no rows"),
+        ("file_name,text\na.wav,rain\n", "no column 'caption'; its first line names file_name, text"),
         ("file_name,caption\na.wav,\n", "line 2: the caption is empty"),
-        ("file_name,caption\na.wav\n", "line 2: the caption is empty"),
-        ("file_name,caption\na.wav,rain, then hail\n", "line 2: more values than columns"),
+        ("file_name,caption\na.wav\n", "line 2 has 1 cells where the first line names 2"),
+        ("file_name,caption\na.wav,rain, then hail\n", "line 2 has 3 cells where the first line names 2"),
         (b"caption\n\xff\xfe\n", "is not UTF-8"),
         ("caption\n" + "x" * 20_000, "20000 characters"),
-        ('caption\n"' + "x" * 200_000, "field larger than"),
+        ('caption\n"' + "x" * 200_000, "more than 65536 characters"),
     ],
 )
 def test_bad_files_give_one_clear_line(tmp_path, text, says):
@@ -53,7 +53,7 @@ def test_bad_files_give_one_clear_line(tmp_path, text, says):
 
 
 def test_absent_file_folder_and_empty_prompt(tmp_path):
-    with pytest.raises(UserError, match="no caption file at"):
+    with pytest.raises(UserError, match="there is no file"):
         read_prompts(tmp_path / "none.csv")
     with pytest.raises(UserError, match="is a folder"):
         read_prompts(tmp_path)

@@ -139,5 +139,5 @@ def test_wrong_prompts_are_explained(corpus, tmp_path):
     with pytest.raises(class_accuracy.UserError, match="no row has a label of the classes dog"):
         class_accuracy.generated_clips(tmp_path, path, SpectrumNet())
     path.write_text("file_name,caption\na.wav,x\n")
-    with pytest.raises(class_accuracy.UserError, match="no column label"):
+    with pytest.raises(class_accuracy.UserError, match="no column 'label'"):
         class_accuracy.generated_clips(tmp_path, path, SpectrumNet())
