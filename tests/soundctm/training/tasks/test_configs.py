@@ -11,7 +11,12 @@ import ctm_train
 from soundctm.config import load_config
 
 MINI = ROOT / "configs" / "mini"
-PART = {"ablation": "distill"}  # those that are not called like their part
+PART = {
+    "ablation": "distill",
+    "teacher_bundle": "teacher",
+    "teacher_gpu": "teacher",
+    "distill_gpu": "distill",
+}  # those that are not called like their part
 
 
 def loaded(name: str):
