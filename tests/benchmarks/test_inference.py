@@ -1,0 +1,103 @@
+"""The benchmark of inference at its smallest size: equal clips, what it reports, and the script for GPUs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import inference, machine
+from benchmarks.random_models import WordNumbers, random_unet_model
+from soundctm.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+TINY = ["--size", "tiny", "--device", "cpu", "--repeats", "1"]
+
+
+def test_both_ways_make_the_same_clips_and_everything_is_reported(tmp_path, capsys):
+    found = inference.main([*TINY, "--batch_sizes", "1", "3", "--steps", "1", "2", "--write", str(tmp_path / "t.json")])
+    assert json.loads((tmp_path / "t.json").read_text()) == json.loads(json.dumps(found))
+    assert [(entry["steps"], entry["batch_size"]) for entry in found["results"]] == [(1, 1), (1, 3), (2, 1), (2, 3)]
+    for entry in found["results"]:
+        assert entry["apart"]["latents"] < 1e-4 and entry["apart"]["waveform"] < 1e-4
+        assert entry["seconds_of_sound"] == pytest.approx(0.32)
+        for way in ("official", "ours"):
+            stages = entry[way]["stages"]
+            assert list(stages) == ["text", "network", "vae", "vocoder", "rest"]
+            assert all(stages[name] > 0 for name in stages if name != "rest")  # no caption came out of a cache
+        own = entry["ours"]["seconds_per_clip"]
+        assert entry["ratio"] == pytest.approx(entry["official"]["seconds_per_clip"] / own)
+        assert entry["real_time_factor"] == pytest.approx(own / 0.32)
+        assert 0 < entry["network_tflop"] < entry["tflop"]
+    one, two = (found["results"][index]["network_tflop"] for index in (0, 2))
+    assert two == pytest.approx(2 * one, rel=1e-6)
+    assert found["machine"]["cpu"] and found["machine"]["versions"]["torch"] and found["options"]["size"] == "tiny"
+    assert "times as fast" in capsys.readouterr().out
+
+
+def test_the_official_way_costs_twice_the_network_and_text_at_every_step():
+    args = inference.argparse.Namespace(model="unet", size="tiny", dtype="fp32", compile=False)
+    plain, pipe = inference.build(args, torch.device("cpu"))
+    calls = {"plain": [], "ours": []}
+    for name, unet in (("plain", plain.unet), ("ours", pipe.parts.ema)):
+        unet.register_forward_pre_hook(lambda _, inputs, name=name: calls[name].append(len(inputs[0])))
+    texts = []
+    plain.encoder.register_forward_pre_hook(
+        lambda _, inputs, kwargs: texts.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    inference.compare(plain, pipe, 3)
+    assert calls == {"plain": [2, 2, 2], "ours": [1, 1, 1]} and texts == [2, 2, 2]
+    assert all(a is not b for a, b in zip(plain.unet.parameters(), pipe.parts.ema.parameters(), strict=True))
+
+
+def test_times_of_ways_that_disagree_are_not_given(monkeypatch, capsys):
+    monkeypatch.setattr(inference, "compare", lambda *_: {"latents": 0.1, "waveform": 0.0, "waveform_db": 20.0})
+    with pytest.raises(UserError, match="do not agree to 0.001 in float32"):
+        inference.main(TINY)
+    assert "times as fast" not in capsys.readouterr().out
+    with pytest.raises(UserError, match="must be at least 1"):
+        inference.main([*TINY, "--steps", "0"])
+
+
+def test_half_precision_is_ours_alone():
+    args = inference.argparse.Namespace(model="unet", size="tiny", dtype="bf16", compile=False)
+    plain, pipe = inference.build(args, torch.device("cpu"))
+    assert plain.unet.dtype == torch.float32 and pipe.parts.ema.dtype == torch.bfloat16
+    assert 1e-5 < inference.compare(plain, pipe, 1)["latents"] < 0.2
+
+
+def test_random_models_are_the_same_for_one_seed():
+    first, again = (random_unet_model("tiny", torch.device("cpu"), seed=3).ema.state_dict() for _ in range(2))
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert WordNumbers(100)(["a b", ""])["input_ids"] == [[*WordNumbers(100)(["a b"])["input_ids"][0]], [1]]
+
+
+def test_parts_are_joined_and_failures_are_named(tmp_path):
+    (tmp_path / "good.json").write_text('{"value": 1}')
+    for name, code in (("good", "0"), ("bad", "124"), ("printing", "0")):
+        (tmp_path / f"{name}.status").write_text(code + "\n")
+        (tmp_path / f"{name}.log").write_text(f"{name} was here")
+    machine.join(tmp_path, tmp_path / "out" / "gpu.json")
+    assert json.loads((tmp_path / "out" / "gpu.json").read_text()) == {
+        "parts": {"good": {"value": 1}},
+        "printed": {"printing": "printing was here"},
+        "failed": {"bad": {"exit": "124", "log": "bad was here"}},
+    }
+
+
+@pytest.mark.slow
+def test_the_script_for_gpus_tests_itself_on_a_cpu(tmp_path):
+    given = os.environ | {"OUT": str(tmp_path / "out"), "PYTHON": sys.executable}
+    done = subprocess.run(["bash", "benchmarks/gpu.sh", "--cpu"], cwd=ROOT, env=given, capture_output=True, text=True)
+    whole = json.loads((tmp_path / "out" / "gpu.json").read_text())
+    names = ["inference_mini", "inference_unet", "inference_unet_compiled"]
+    assert sorted(whole["parts"]) == names, done.stderr
+    assert "train_step" in whole["printed"], done.stderr
+    assert set(whole["failed"]) <= {"evaluation"}  # which judges times as well, and a busy machine has others
+    wrong = subprocess.run(["bash", "benchmarks/gpu.sh", "--gpu"], cwd=ROOT, env=given, capture_output=True, text=True)
+    assert wrong.returncode == 2 and "usage" in wrong.stderr
