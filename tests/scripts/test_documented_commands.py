@@ -1,0 +1,185 @@
+"""Every command and code block of README.md and docs: run as printed, or, where it takes hours or a network, read.
+
+A command that is read must be made of programs, modules, files and options that exist.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib.util
+import io
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+import typing
+import warnings
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "data" / "README.md", ROOT / "ckpt" / "mini" / "README.md"]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
+STARTS = ("bash ", "python ", "accelerate ", "hf ", "source ", "cd ", "pip ", "apt-get ", "git ")
+SCRIPTS = {"ctm_inference.sh", "ctm_train.sh", "numerical_evaluation.sh", "run_tests.sh"}
+
+
+def commands(page: Path) -> list[str]:
+    """The commands of a page: lines of indented and ```bash blocks, joined over backslashes, without remarks."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    found = []
+    for line in text.splitlines():
+        words = line.strip()
+        if (line.startswith("    ") or line.startswith("\t")) and words.startswith(STARTS):
+            found.append(re.sub(r"\s{2,}#.*$| # .*$", "", words))
+    found += [m[1] for m in re.finditer(r"`((?:bash|python|accelerate) [^`\n]+)`", text)]
+    return [command for command in found if re.search(r"\.py|\.sh| -m |^(hf|source|pip|apt-get|git) ", command)]
+
+
+ALL = sorted({(page.relative_to(ROOT).as_posix(), command) for page in PAGES for command in commands(page)})
+
+
+def options_of(program: list[str]) -> set[str]:
+    """The options that a program names in its help, which is asked in this process: a start would take seconds."""
+    shown, argv = io.StringIO(), sys.argv
+    inner = program[2:] if program[0] == "-m" else program[1:]
+    sys.argv = [program[0], *inner, "--help"]
+    try:
+        with contextlib.redirect_stdout(shown), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # the module was imported before
+            if program[0] == "-m":
+                runpy.run_module(program[1], run_name="__main__")
+            else:
+                runpy.run_path(str(ROOT / program[0]), run_name="__main__")
+    except SystemExit as end:
+        assert not end.code, f"{' '.join(program)} --help ended with {end.code}"
+    finally:
+        sys.argv = argv
+    return set(re.findall(r"--[\w-]+", shown.getvalue()))
+
+
+@pytest.fixture(scope="session")
+def known():
+    seen: dict[tuple[str, ...], set[str]] = {}
+
+    def ask(program: list[str]) -> set[str]:
+        key = tuple(program)
+        if key not in seen:
+            seen[key] = options_of(program)
+        return seen[key]
+
+    return ask
+
+
+def program_of(words: list[str]) -> tuple[list[str], list[str]]:
+    """What runs (arguments of python) and its arguments, of one of our commands."""
+    if words[0] == "accelerate":
+        start = next(i for i, word in enumerate(words) if word.endswith(".py"))
+        words = ["python", *words[start:]]
+    if words[0] == "bash":
+        words = ["python", words[1].removesuffix(".sh") + ".py", *words[2:]]
+    if words[1] == "-m":
+        deeper = words[3:4] if words[2].endswith("convert") and len(words) > 3 and words[3][0] != "-" else []
+        return ["-m", words[2], *deeper], words[3 + len(deeper) :]
+    part = words[2:3] if words[1] == "ctm_train.py" and len(words) > 2 and words[2][0] != "-" else []
+    if words[1] == "ctm_train.py" and not part:
+        part = ["distill"]
+        return [words[1], *part], words[2:]
+    return [words[1], *part], words[2 + len(part) :]
+
+
+@pytest.mark.parametrize("page, command", ALL)
+def test_a_printed_command_is_made_of_what_is_there(page, command, known):
+    words = [word for word in shlex.split(command) if word != "..."]
+    while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+        words = words[1:]
+    if words[0] in ("hf", "source", "cd", "pip", "apt-get", "git"):
+        assert words[:2] != ["source", ""] and len(words) > 1
+        return
+    if words[0] == "bash":
+        assert (ROOT / words[1]).is_file(), f"{page}: no script {words[1]}"
+        if words[1] == "run_tests.sh" or (words[1] == "ctm_train.sh" and words[2:3] in (["all"], ["corpus"], [])):
+            return
+    program, arguments = program_of(words)
+    if program[0] == "-m":
+        assert importlib.util.find_spec(program[1]) is not None, f"{page}: no module {program[1]}"
+    elif program[0].endswith(".py"):
+        assert (ROOT / program[0]).is_file(), f"{page}: no script {program[0]}"
+    if program[:2] == ["-m", "pytest"]:
+        return
+    flags = {word.split("=")[0] for word in arguments if word.startswith("--")} - {"--help"}
+    unknown = flags - (known(program))
+    assert not unknown, f"{page}: {' '.join(program)} has no {', '.join(sorted(unknown))}"
+    for word in arguments:  # files of the repository that are named
+        if re.match(r"(configs|data|ckpt/mini)/", word) and "corpus/" not in word and word != "data/corpus":
+            assert (ROOT / word).exists(), f"{page}: no {word}"
+
+
+def python_blocks() -> list[tuple[str, str]]:
+    return [
+        (page.relative_to(ROOT).as_posix(), block)
+        for page in PAGES
+        for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    ]
+
+
+@pytest.mark.parametrize("page, block", python_blocks())
+def test_a_printed_block_of_python_imports_what_is_there(page, block):
+    for node in ast.walk(ast.parse(block)):
+        if isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(node.module)
+            assert all(hasattr(module, name.name) for name in node.names), f"{page}: {node.module}"
+
+
+def test_the_first_block_of_python_runs_as_printed(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    block = next(block for page, block in python_blocks() if page == "README.md")
+    names: dict[str, typing.Any] = {}
+    exec(compile(block, "README.md", "exec"), names)
+    out = names["out"]
+    assert out.audios.shape == (1, 40960) and out.sampling_rate == 16000 and abs(out.audios).max() > 0.01
+
+
+@pytest.mark.slow
+def test_the_commands_that_make_sounds_run_as_printed_from_a_fresh_clone(tmp_path):
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", "--depth", "1", f"file://{ROOT}", str(clone)], check=True)
+    listed = [
+        c for c in commands(clone / "README.md") if c.startswith("python ctm_inference.py") and "ckpt/full" not in c
+    ]
+    listed = [c for c in listed if "--help" not in c]
+    assert len(listed) >= 3
+    for command in listed:
+        words = shlex.split(command)
+        done = subprocess.run([sys.executable, *words[1:]], cwd=clone, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        assert list((clone / words[words.index("--output_dir") + 1]).glob("*.wav"))
+
+
+def test_documented_options_have_one_table_of_defaults():
+    from soundctm.defaults import Defaults
+    from soundctm.inference.options import InferenceOptions
+
+    own = {field.name for field in fields(Defaults)}
+    assert {"steps", "sampler", "omega", "nu", "gamma", "omega_range", "seconds"} <= own
+    for name in ("num_steps", "sampler", "omega", "nu", "sampling_gamma"):
+        assert getattr(InferenceOptions, name) is None, f"{name} has a default of its own"
+
+
+@pytest.mark.parametrize(
+    "module",
+    sorted(
+        path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+        for path in (ROOT / "soundctm").rglob("*.py")
+        if path.name not in ("__init__.py", "__main__.py") and '__name__ == "__main__"' not in path.read_text("utf-8")
+    )[::12],
+)
+def test_a_module_that_is_no_command_says_so(module):
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--prompt", "x"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2 and f"{module} is no command" in done.stderr, done
