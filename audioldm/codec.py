@@ -62,6 +62,25 @@ class AudioLDMCodec(nn.Module):
         return downsampling(self.vae)
 
     @property
+    def samples_per_latent(self) -> int:
+        """Samples that one latent frame covers."""
+        return self.mel.config.hop_length * self.frames_per_latent
+
+    @property
+    def can_decode(self) -> bool:
+        """Is there a vocoder?"""
+        return self.vocoder is not None
+
+    def encoder_state(self) -> dict[str, Tensor]:
+        """The weights that latents depend on."""
+        return self.vae.state_dict()
+
+    def encoder_to(self, device: torch.device | str) -> None:
+        """Move what encodes, and leave the rest where it is."""
+        self.vae.to(device)
+        self.mel.to(device)
+
+    @property
     def dtype(self) -> torch.dtype:
         return self.vae.dtype
 
@@ -72,10 +91,9 @@ class AudioLDMCodec(nn.Module):
     def latent_shape(self, seconds: float | None = None) -> tuple[int, int, int]:
         """(channels, latent frames, latent mel bands) of a clip of `seconds`, rounded to the nearest latent frame."""
         seconds = self.default_seconds if seconds is None else seconds
-        samples_per_latent = self.mel.config.hop_length * self.frames_per_latent
-        frames = round(seconds * self.sampling_rate / samples_per_latent)
+        frames = round(seconds * self.sampling_rate / self.samples_per_latent)
         if frames < 1:
-            raise CodecError(f"{seconds} seconds are too short; one latent frame is {samples_per_latent} samples")
+            raise CodecError(f"{seconds} seconds are too short; one latent frame is {self.samples_per_latent} samples")
         return self.vae.config.latent_channels, frames, self.mel.config.n_mels // self.frames_per_latent
 
     def encode(self, waveform: Tensor, generator: Generators = None, sample_posterior: bool = True) -> Tensor:
@@ -97,6 +115,17 @@ class AudioLDMCodec(nn.Module):
         mean, std = posterior(self.vae, mel[:, :, :frames].to(self.dtype))
         latents = mean + std * sample_noise(mean, generator) if sample_posterior else mean
         return self.scale_factor * latents
+
+    @torch.no_grad()
+    def moments(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior mean and log-variance float32 [B, C, T/4, mels/4] of [B, samples], before scale_factor.
+
+        Frames that fill no latent frame are cut. Latents are scale_factor * (mean + exp(logvar / 2) * noise).
+        """
+        mel = self.mel(waveform)
+        mel = mel[:, :, : mel.shape[2] // self.frames_per_latent * self.frames_per_latent]
+        distribution = self.vae.encode(mel.to(next(self.vae.parameters()).dtype)).latent_dist
+        return distribution.mean.float(), distribution.logvar.float()
 
     @torch.no_grad()
     def decode_mel(self, latents: Tensor) -> Tensor:

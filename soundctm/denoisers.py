@@ -11,12 +11,12 @@ State and output keep the dtype of z (float32, or float64 in the teacher's sampl
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 
-from soundctm.networks import StudentUNet, TeacherUNet, feature_maps
-from soundctm.networks.features import Depth
+from soundctm.networks import Depth, Network, StudentNetwork, TeacherNetwork
 from soundctm.schedule import SigmaSchedule, append_dims, network_time
 from soundctm.text import TextConditioning
 
@@ -24,36 +24,43 @@ Denoise = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (z, sigma) -> 
 Jump = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]  # (z_t, t, s) -> z_s
 
 
-class TeacherDenoiser(nn.Module):
+class Denoiser(nn.Module):
+    """A network and the schedule whose scalings go around it."""
+
+    def __init__(self, network: Network, schedule: SigmaSchedule) -> None:
+        super().__init__()
+        self.network, self.schedule = network, schedule
+        self.register_load_state_dict_pre_hook(_rename)
+
+    def bind(self, text: TextConditioning) -> TextConditioning:
+        """`text` for many calls, with what they share computed once (see `Network.bind`)."""
+        return self.network.bind(text)
+
+    def _scaled(self, z: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        return append_dims(self.schedule.c_in(sigma), z.ndim) * z
+
+
+class TeacherDenoiser(Denoiser):
     """D_phi: the clean latents that the teacher expects behind noisy ones."""
 
-    def __init__(self, unet: TeacherUNet, schedule: SigmaSchedule) -> None:
-        super().__init__()
-        self.unet, self.schedule = unet, schedule
+    network: TeacherNetwork
 
     def forward(self, z: torch.Tensor, sigma: torch.Tensor, text: TextConditioning) -> torch.Tensor:
         """Denoised latents, shape and dtype of z (EDM eq. 7)."""
-        output = self.unet(*self._inputs(z, sigma, text), encoder_attention_mask=text.mask).sample
+        output = self.network.predict(self._scaled(z, sigma), network_time(sigma), text)
         return combine(self.schedule, z, sigma, output)
 
     def features(
         self, z: torch.Tensor, sigma: torch.Tensor, text: TextConditioning, depth: Depth
     ) -> list[torch.Tensor]:
-        """Feature maps at noise level sigma, in network order (see `feature_maps`)."""
-        return feature_maps(self.unet, depth, *self._inputs(z, sigma, text), encoder_attention_mask=text.mask)
-
-    def _inputs(self, z: torch.Tensor, sigma: torch.Tensor, text: TextConditioning) -> tuple[torch.Tensor, ...]:
-        dtype = self.unet.dtype
-        scaled = append_dims(self.schedule.c_in(sigma), z.ndim) * z
-        return scaled.to(dtype), network_time(sigma).float(), text.hidden.to(dtype)
+        """Feature maps at noise level sigma, in network order (see `Network.features`)."""
+        return self.network.features(self._scaled(z, sigma), network_time(sigma), text, depth)
 
 
-class StudentDenoiser(nn.Module):
+class StudentDenoiser(Denoiser):
     """G_theta and its inner estimate g_theta; calling it is the jump G_theta."""
 
-    def __init__(self, unet: StudentUNet, schedule: SigmaSchedule) -> None:
-        super().__init__()
-        self.unet, self.schedule = unet, schedule
+    network: StudentNetwork
 
     def forward(
         self,
@@ -86,15 +93,7 @@ class StudentDenoiser(nn.Module):
         omega: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """F_theta: what the network itself gives, shape of z, in its own dtype."""
-        dtype = self.unet.dtype
-        rows = z.shape[0]
-        return self.unet(
-            (append_dims(self.schedule.c_in(t), z.ndim) * z).to(dtype),
-            network_time(t).float().expand(rows),
-            text.hidden.to(dtype),
-            encoder_attention_mask=text.mask,
-            added_cond_kwargs={"s": network_time(s).float().expand(rows), "omega": omega},
-        ).sample
+        return self.network.predict(self._scaled(z, t), network_time(t), text, network_time(s), omega)
 
     def jump(self, z: torch.Tensor, t: torch.Tensor, s: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
         """G_theta from the network's output at (z, t, s)."""
@@ -104,7 +103,7 @@ class StudentDenoiser(nn.Module):
 
 def guided(teacher: TeacherDenoiser, text: TextConditioning, empty: TextConditioning, omega: torch.Tensor) -> Denoise:
     """Classifier-free guidance: D_empty + omega (D_text - D_empty), both halves in one call; omega [B] or 0-dim."""
-    pair = TextConditioning.cat([text, empty])
+    pair = teacher.bind(TextConditioning.cat([text, empty]))
 
     def denoise(z: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         sigma = sigma.expand(z.shape[0])
@@ -126,10 +125,11 @@ def guided_jump(
     omega [B] goes to both branches. At nu = 1 the empty branch cancels and is not computed; else `empty` is needed.
     """
     if nu == 1.0:
+        text = student.bind(text)
         return lambda z, t, s: student(z, t, s, text, omega)
     if empty is None:
         raise ValueError(f"nu = {nu} needs the empty prompt's conditioning")
-    pair = TextConditioning.cat([text, empty])
+    pair = student.bind(TextConditioning.cat([text, empty]))
     omegas = None if omega is None else torch.cat([omega, omega])
 
     def jump(z: torch.Tensor, t: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
@@ -145,3 +145,9 @@ def combine(schedule: SigmaSchedule, z: torch.Tensor, sigma: torch.Tensor, outpu
     """c_skip(sigma) z + c_out(sigma) F: the clean estimate behind z from a network's output F (EDM eq. 7)."""
     skip, out = append_dims(schedule.c_skip(sigma), z.ndim), append_dims(schedule.c_out(sigma), z.ndim)
     return (skip * z + out * output).to(z.dtype)
+
+
+def _rename(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
+    """Training states of before there was a second backbone call the network `unet`."""
+    for key in [key for key in state if key.startswith(f"{prefix}unet.")]:
+        state[f"{prefix}network.{key.removeprefix(f'{prefix}unet.')}"] = state.pop(key)

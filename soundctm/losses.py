@@ -39,14 +39,14 @@ def pseudo_huber(estimate: torch.Tensor, target: torch.Tensor, values: int | Non
     return mean_flat(((estimate - target) ** 2 + c**2).sqrt() - c)
 
 
-def feature_distance(estimate: Sequence[torch.Tensor], target: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Squared difference of maps [B, C, ...] of unit length over channels, averaged per map, summed over maps."""
-    losses = [mean_flat((_unit(a) - _unit(b)) ** 2) for a, b in zip(estimate, target, strict=True)]
+def feature_distance(estimate: Sequence[torch.Tensor], target: Sequence[torch.Tensor], axis: int = 1) -> torch.Tensor:
+    """Squared difference of maps [B, ...] of unit length over `axis`, averaged per map, summed over maps: [B]."""
+    losses = [mean_flat((_unit(a, axis) - _unit(b, axis)) ** 2) for a, b in zip(estimate, target, strict=True)]
     return torch.stack(losses).sum(0)
 
 
 def texture_distance(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """How far the short-time spectra of latents [B, C, T, F] along T lie apart, in magnitude: [B].
+    """How far the short-time spectra of latents [B, C, T] or [B, C, T, F] along T lie apart, in magnitude: [B].
 
     The mean difference over windows of WINDOWS frames (or T, where that is less), every channel in units of its
     target's mean magnitude. A student blurs what it cannot predict place by place, the grain of rain or of applause,
@@ -54,6 +54,7 @@ def texture_distance(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tens
     target's.
     """
     parts = []
+    estimate, target = (z if z.ndim == 4 else z[..., None] for z in (estimate, target))
     for frames in WINDOWS:
         found, wanted = (_magnitudes(z, min(frames, z.shape[2])) for z in (estimate, target))
         scale = wanted.mean((2, 3, 4)) + LEAST
@@ -69,9 +70,9 @@ def balance(consistency: torch.Tensor, denoising: torch.Tensor, highest: float =
     return (consistency / (denoising + 1e-8)).clamp(0.0, highest)
 
 
-def _unit(features: torch.Tensor) -> torch.Tensor:
+def _unit(features: torch.Tensor, axis: int) -> torch.Tensor:
     features = features.float()
-    return features / ((features**2).sum(1, keepdim=True).sqrt() + 1e-10)
+    return features / ((features**2).sum(axis, keepdim=True).sqrt() + 1e-10)
 
 
 def _magnitudes(z: torch.Tensor, frames: int) -> torch.Tensor:

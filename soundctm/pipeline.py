@@ -45,9 +45,10 @@ class SoundCTMPipeline:
             raise UserError("a pipeline needs a codec and a text encoder; this checkpoint lacks one of them")
         self.device = torch.device(device or default_device())
         self.parts, self.weights, self.defaults = parts, weights, parts.sampling
-        unet = parts.network(weights)
+        network = parts.network(weights)
+        network.check_latents(parts.codec.latent_shape())
         kind = TeacherDenoiser if weights == "teacher" else StudentDenoiser
-        self.denoiser = kind(unet, parts.schedule).to(self.device).eval().requires_grad_(False)
+        self.denoiser = kind(network, parts.schedule).to(self.device).eval().requires_grad_(False)
         self.codec = parts.codec.to(self.device)
         self.text_encoder = parts.text_encoder.to(self.device)
 

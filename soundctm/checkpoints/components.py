@@ -9,39 +9,39 @@ from typing import Any
 from audioldm.codec import AudioLDMCodec
 from soundctm.defaults import Defaults
 from soundctm.errors import UserError
-from soundctm.networks import StudentUNet, TeacherUNet
+from soundctm.networks import Network
 from soundctm.schedule import SigmaSchedule
 from soundctm.text import TextEncoder
 
-NETWORKS: dict[str, type[StudentUNet] | type[TeacherUNet]] = {
-    "ema": StudentUNet,  # average of the student over training: what sounds best
-    "student": StudentUNet,  # the trained network itself
-    "teacher": TeacherUNet,
-}
+NETWORKS = (
+    "ema",  # average of the student over training: what sounds best
+    "student",  # the trained network itself
+    "teacher",
+)
 
 
 @dataclass
 class Components:
     """The parts of a model; a part that was not there or not asked for is None."""
 
-    ema: StudentUNet | None = None
-    student: StudentUNet | None = None
-    teacher: TeacherUNet | None = None
+    ema: Network | None = None
+    student: Network | None = None
+    teacher: Network | None = None
     codec: AudioLDMCodec | None = None
     text_encoder: TextEncoder | None = None
     schedule: SigmaSchedule = field(default_factory=SigmaSchedule)
     sampling: Defaults = field(default_factory=Defaults)
     training_config: Mapping[str, Any] | None = None
 
-    def network(self, weights: str) -> StudentUNet | TeacherUNet:
+    def network(self, weights: str) -> Network:
         """The network called "ema", "student" or "teacher". Raises UserError when it is absent."""
-        unet = getattr(self, weights) if weights in NETWORKS else None
-        if unet is None:
+        network = getattr(self, weights) if weights in NETWORKS else None
+        if network is None:
             present = ", ".join(name for name, _ in self.networks()) or "none"
             raise UserError(f"there are no {weights!r} weights in this checkpoint; loaded are: {present}")
-        return unet
+        return network
 
-    def networks(self) -> Iterator[tuple[str, StudentUNet | TeacherUNet]]:
+    def networks(self) -> Iterator[tuple[str, Network]]:
         """(name, network) of every network that is present."""
         for name in NETWORKS:
             if getattr(self, name) is not None:

@@ -30,7 +30,7 @@ from soundctm.checkpoints.layout import (
 from soundctm.checkpoints.stored import check_text_encoder, check_vae, check_vocoder
 from soundctm.checkpoints.torch_files import StateDict
 from soundctm.errors import UserError
-from soundctm.networks import StudentUNet, TeacherUNet
+from soundctm.networks import Network, backbone
 from soundctm.text import TextEncoder
 
 log = logging.getLogger(__name__)
@@ -71,12 +71,17 @@ def load_checkpoint(
     return parts
 
 
-def load_network(folder: str | os.PathLike, role: str, dtype: torch.dtype = torch.float32) -> StudentUNet | TeacherUNet:
-    """The UNet in one subfolder, of the class of its `role`: "ema", "student" or "teacher". Raises UserError."""
+def load_network(folder: str | os.PathLike, role: str, dtype: torch.dtype = torch.float32) -> Network:
+    """The network in one subfolder, of the backbone that its config.json names and the class of its `role`.
+
+    `role` is "ema", "student" or "teacher". Raises UserError.
+    """
     folder = Path(folder)
     values = read_json(folder / CONFIG)
     state = unpack(read_safetensors(folder / WEIGHTS))
-    return build(lambda: NETWORKS[role].from_config(values), state, str(folder), dtype)
+    kinds = backbone(values, str(folder / CONFIG))
+    kind = kinds.teacher if role == "teacher" else kinds.student
+    return build(lambda: kind.from_config(values), state, str(folder), dtype)
 
 
 def load_codec(folder: str | os.PathLike, dtype: torch.dtype = torch.float32) -> AudioLDMCodec:

@@ -19,7 +19,7 @@ from soundctm.checkpoints.torch_files import listing
 from soundctm.defaults import Defaults
 from soundctm.errors import UserError
 from soundctm.files import sweep, whole_folder
-from soundctm.networks import StudentUNet, TeacherUNet
+from soundctm.networks import Network
 
 
 def save_checkpoint(
@@ -51,10 +51,8 @@ def save_checkpoint(
     return folder
 
 
-def save_network(
-    folder: str | os.PathLike, network: StudentUNet | TeacherUNet, dtype: torch.dtype | None = None
-) -> None:
-    """Write one UNet as diffusers does, in `dtype` on disk; the network itself keeps its precision.
+def save_network(folder: str | os.PathLike, network: Network, dtype: torch.dtype | None = None) -> None:
+    """Write one network as diffusers does, in `dtype` on disk; the network itself keeps its precision.
 
     Raises UserError for weights that are not finite, or not in `dtype`.
     """

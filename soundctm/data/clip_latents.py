@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from soundctm.data.audio import load_clip
 from soundctm.data.dataset import CaptionedFile
-from soundctm.data.latents import encode_moments, state_hash
+from soundctm.data.latents import state_hash
 from soundctm.errors import UserError
 from soundctm.files import sweep, whole_file
 
@@ -111,7 +111,7 @@ def clip_latents(
     folder = Path(folder)
     precision = "-bf16" if bf16 else ""
     filtered = f"-{highpass:g}Hz" if highpass else ""
-    place = folder / f"{state_hash(codec.vae.state_dict())[:16]}{precision}-{num_samples}{filtered}"
+    place = folder / f"{state_hash(codec.encoder_state())[:16]}{precision}-{num_samples}{filtered}"
     if rank == 0:
         for part in (*folder.glob("*/"), *folder.glob("*/*/")):
             sweep(part)
@@ -126,12 +126,12 @@ def clip_latents(
     )
     found: list[tuple[Path, Path | None, str]] = []
     waiting: list[tuple[Path, Tensor]] = []
-    home = next(codec.vae.parameters()).device
+    home = codec.device
     codec.to(device)
 
     def encode() -> None:
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
-            mean, logvar = encode_moments(codec, torch.stack([waveform for _, waveform in waiting]).to(device))
+            mean, logvar = codec.moments(torch.stack([waveform for _, waveform in waiting]).to(device))
         for (target, _), a, b in zip(waiting, mean.half().cpu(), logvar.half().cpu(), strict=True):
             _write(target, {"mean": a.contiguous(), "logvar": b.contiguous()})
         waiting.clear()

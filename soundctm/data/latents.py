@@ -83,7 +83,7 @@ def latent_dataset(
 ) -> LatentDataset:
     """Moments of items start .. start + count - 1 of `corpus`, from `path` if it was made for the same key.
 
-    `codec` needs `.mel(waveform) -> [B, 1, T, bands]`, `.vae.encode(mel).latent_dist` and `.scale_factor`. It is
+    `codec` needs `.moments(waveform) -> (mean, logvar)`, `.encoder_state()`, `.device` and `.scale_factor`. It is
     moved to `device` and back; `bf16` halves the time and keeps 3 digits, as float16 storage nearly does. Another key
     or a damaged file means building and replacing the file.
     """
@@ -104,7 +104,7 @@ def latent_dataset(
     parts = path.with_name(f"{path.name}.parts") / made_with
     sweep(parts)
     made = []
-    home = next(codec.vae.parameters()).device
+    home = codec.device
     codec.to(device)
 
     def encode(first: int, number: int) -> LatentDataset:
@@ -113,7 +113,7 @@ def latent_dataset(
             size = min(batch_size, first + number - at)
             waveforms, some_captions, some_labels = build_items(corpus, size, start + at)
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
-                mean, logvar = encode_moments(codec, waveforms.to(device))
+                mean, logvar = codec.moments(waveforms.to(device))
             means.append(mean.half().cpu())
             logvars.append(logvar.half().cpu())
             captions += some_captions
@@ -139,16 +139,6 @@ def latent_dataset(
     return dataset
 
 
-@torch.no_grad()
-def encode_moments(codec: Any, waveforms: Tensor) -> tuple[Tensor, Tensor]:
-    """Posterior mean and log-variance of [B, samples], unscaled; frames that fill no latent frame are cut."""
-    mel = codec.mel(waveforms)
-    per_latent = codec.frames_per_latent
-    mel = mel[:, :, : mel.shape[2] // per_latent * per_latent]
-    posterior = codec.vae.encode(mel.to(next(codec.vae.parameters()).dtype)).latent_dist
-    return posterior.mean.float(), posterior.logvar.float()
-
-
 def cache_key(corpus: ComposedCorpus, codec: Any, count: int, start: int = 0) -> str:
     """What the moments depend on, as JSON: items (seed, numbers, clips, caption table) and the VAE's weights."""
     table = {label: dataclasses.asdict(spec) for label, spec in sorted(corpus.table.items())}
@@ -156,7 +146,7 @@ def cache_key(corpus: ComposedCorpus, codec: Any, count: int, start: int = 0) ->
     content = json.dumps([table, rows], sort_keys=True, ensure_ascii=True).encode()
     return json.dumps(
         {
-            "vae": state_hash(codec.vae.state_dict()),
+            "vae": state_hash(codec.encoder_state()),
             "table": hashlib.sha256(content).hexdigest(),
             "seed": corpus.seed,
             "start": start,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from soundctm.config import option
 from soundctm.errors import UserError
 from soundctm.losses import LATENT_LOSSES
+from soundctm.networks.base import DEPTHS
 from soundctm.precision import FROZEN
 from soundctm.schedule import WEIGHTINGS
 from soundctm.solver import SOLVERS
@@ -39,7 +40,11 @@ class DistillationConfig:
         0.0, "weight of the latents' short-time spectra in the consistency loss; not official"
     )
     match_point: str = option("zs", "where estimate and target meet", choices=("zs", "z0"))
-    unet_mode: str = option("full", "teacher blocks compared by feature_space", choices=("full", "half"))
+    unet_mode: str = option(
+        "full",
+        "teacher blocks compared by feature_space: all as officially, half of them, or all chained (of a transformer)",
+        choices=DEPTHS,
+    )
     weight_schedule: str = option(
         "uniform", "weight of the consistency loss by level", choices=(*WEIGHTINGS, "uniform_g")
     )

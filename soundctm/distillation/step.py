@@ -158,7 +158,7 @@ class Distillation:
             with torch.no_grad():
                 wanted = self.teacher.features(target, level, text, config.unet_mode)
             found = self.teacher.features(estimate, level, text, config.unet_mode)
-            return losses.feature_distance(found, wanted)
+            return losses.feature_distance(found, wanted, self.teacher.network.feature_axis)
 
     def _weighed(self, output: torch.Tensor, heads: list[torch.Tensor], parts: list[torch.Tensor]) -> Losses:
         """All of the losses from its parts [B]: consistency, and denoising if there is one.
@@ -176,7 +176,7 @@ class Distillation:
         if denoising:
             balance = torch.ones_like(total)
             if config.apply_adaptive_weight and gradients:
-                last, rows = self.student.unet.conv_out.weight, output.chunk(2)
+                last, rows = self.student.network.last_weight, output.chunk(2)
                 balance = losses.balance(*(norm_at(last, *each) for each in zip(rows, gradients, strict=True)))
             factors.append(config.denoising_weight * balance)
             total = total + factors[1] * denoising[0].mean()

@@ -20,14 +20,14 @@ def tune(
     The names of their weights stay. `backend` is torch.compile's. Compiled are only calls without a gradient, of the
     teacher in the solver and of the target: some 85 of 90 network calls of an official step.
     """
-    device = student.unet.conv_out.weight.device
+    device = student.network.last_weight.device
     channels_last = device.type == "cuda" if config.channels_last is None else config.channels_last
     if channels_last:
         for network in (teacher, student, target):
             network.to(memory_format=torch.channels_last)
     if config.gradient_checkpointing:
-        student.unet.enable_gradient_checkpointing()
-        teacher.unet.enable_gradient_checkpointing()  # it is passed through for the estimate's features
+        student.network.enable_gradient_checkpointing()
+        teacher.network.enable_gradient_checkpointing()  # it is passed through for the estimate's features
     if config.compile_frozen:
-        teacher.unet.compile(backend=backend)
-        target.unet.compile(backend=backend)
+        teacher.network.compile(backend=backend)
+        target.network.compile(backend=backend)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 
 from audioldm.library import UNet2DConditionModel
 
-Depth = Literal["half", "full"]
+from soundctm.networks.base import Depth, check_depth
 
 
 class _Reached(Exception):
@@ -18,11 +16,11 @@ class _Reached(Exception):
 def feature_maps(unet: UNet2DConditionModel, depth: Depth, *args: torch.Tensor, **kwargs: object) -> list[torch.Tensor]:
     """Outputs of the blocks of `unet` called with the given arguments.
 
-    "half": the down blocks (the forward ends there); "full": down blocks, mid block and up blocks, in this order.
+    "half": the down blocks (the forward ends there); "full" or "chained": down blocks, mid block and up blocks, in
+    this order.
     Gradients flow to the inputs. Raises ValueError for another depth.
     """
-    if depth not in ("half", "full"):
-        raise ValueError(f"depth is {depth!r}; it must be 'half' or 'full'")
+    check_depth(depth)
     down = list(unet.down_blocks)
     blocks = down if depth == "half" else [*down, unet.mid_block, *unet.up_blocks]
     maps: list[torch.Tensor] = []

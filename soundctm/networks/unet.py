@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import torch
+from torch import nn
 
 from audioldm.library import TimestepEmbedding, Timesteps, UNet2DConditionModel
+from soundctm.networks.base import Depth, Network, StudentNetwork, TeacherNetwork, refuse_latents
+from soundctm.networks.features import feature_maps
+from soundctm.text.conditioning import TextConditioning
 
 
 def guidance_embedding(omega: torch.Tensor, width: int) -> torch.Tensor:
@@ -25,11 +30,52 @@ def guidance_embedding(omega: torch.Tensor, width: int) -> torch.Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-class TeacherUNet(UNet2DConditionModel):
-    """F_phi: (c_in z [B, 8, T/4, 16], ln(sigma)/4 [B], text) -> [B, 8, T/4, 16]; nothing is added to the library."""
+class _UNet(Network, UNet2DConditionModel):
+    """What both UNets say of themselves; nothing is added to the library's computation."""
+
+    def features(self, z: torch.Tensor, t: torch.Tensor, text: TextConditioning, depth: Depth) -> list[torch.Tensor]:
+        """Maps [B, C, T, F] of the down blocks ("half"), and of mid and up blocks as well."""
+        return feature_maps(
+            self, depth, z.to(self.dtype), t.float(), text.hidden.to(self.dtype), encoder_attention_mask=text.mask
+        )
+
+    @property
+    def last_weight(self) -> nn.Parameter:
+        return self.conv_out.weight
+
+    @property
+    def repeated_blocks(self) -> list[nn.Module]:
+        return [*self.down_blocks, self.mid_block, *self.up_blocks]
+
+    def check_latents(self, shape: Sequence[int]) -> None:
+        if len(shape) != 3 or shape[0] != self.config.in_channels:
+            refuse_latents("UNet", f"[{self.config.in_channels}, frames, bands]", shape)
+
+    @classmethod
+    def for_text(cls, config: Mapping[str, Any], width: int) -> Self:
+        return cls.from_config({**config, "cross_attention_dim": width})
 
 
-class StudentUNet(UNet2DConditionModel):
+class TeacherUNet(_UNet, TeacherNetwork):
+    """F_phi: (c_in z [B, 8, T/4, 16], ln(sigma)/4 [B], text) -> [B, 8, T/4, 16]."""
+
+    def predict(
+        self,
+        z: torch.Tensor,
+        t: torch.Tensor,
+        text: TextConditioning,
+        s: torch.Tensor | None = None,
+        omega: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        dtype = self.dtype
+        return self(z.to(dtype), t.float(), text.hidden.to(dtype), encoder_attention_mask=text.mask).sample
+
+    def new_student(self) -> StudentUNet:
+        shape = {name: value for name, value in self.config.items() if not name.startswith("_")}
+        return StudentUNet.from_config(shape).start_as(self)
+
+
+class StudentUNet(_UNet, StudentNetwork):
     """F_theta: the teacher's network with two more inputs in the time embedding.
 
     time_embedding(t) + s_time_embedding(s) + guidance_embedding(omega); s and omega travel in `added_cond_kwargs`
@@ -42,6 +88,23 @@ class StudentUNet(UNet2DConditionModel):
         channels = self.config.block_out_channels[0]
         self.s_time_proj = Timesteps(channels, self.config.flip_sin_to_cos, self.config.freq_shift)
         self.s_time_embedding = TimestepEmbedding(channels, 4 * channels, act_fn=self.config.act_fn)
+
+    def predict(
+        self,
+        z: torch.Tensor,
+        t: torch.Tensor,
+        text: TextConditioning,
+        s: torch.Tensor | None = None,
+        omega: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        dtype, rows = self.dtype, z.shape[0]
+        return self(
+            z.to(dtype),
+            t.float().expand(rows),
+            text.hidden.to(dtype),
+            encoder_attention_mask=text.mask,
+            added_cond_kwargs={"s": s if s is None else s.float().expand(rows), "omega": omega},
+        ).sample
 
     def get_aug_embed(
         self, emb: torch.Tensor, encoder_hidden_states: torch.Tensor, added_cond_kwargs: dict[str, Any]
@@ -57,7 +120,7 @@ class StudentUNet(UNet2DConditionModel):
         return extra
 
     @torch.no_grad()
-    def start_as(self, teacher: UNet2DConditionModel) -> StudentUNet:
+    def start_as(self, teacher: UNet2DConditionModel) -> Self:
         """Take every weight of the teacher; the s-embedding's last layer becomes zero, so s changes nothing yet.
 
         The official student starts with a random s-embedding instead. Raises RuntimeError on other shapes.

@@ -60,7 +60,7 @@ def test_denoisers(rows):
 @torch.no_grad()
 def test_no_second_call_at_nu_one():
     calls = []
-    hook = student().unet.register_forward_pre_hook(lambda m, args: calls.append(args[0].shape[0]))
+    hook = student().network.register_forward_pre_hook(lambda m, args: calls.append(args[0].shape[0]))
     try:
         x, prompt, none = C["x_t"][:3], text(C, C["prompt"][:3]), empty(C, 3)
         t, s = torch.tensor(80.0), torch.tensor(0.002)

@@ -85,7 +85,7 @@ def test_whole_step(match_point, wanted):
     if wanted == "z_0":
         assert gradients
         result.total.backward()
-        parameters = dict(model.unet.named_parameters())
+        parameters = dict(model.network.named_parameters())
         for key, want in gradients.items():
             close(parameters[key.removeprefix(f"{name}.grad.")].grad, want, 3e-4)
         norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])

@@ -12,7 +12,7 @@ A, B = golden("a_teacher_unet"), golden("b_student_unet")
 
 @torch.no_grad()
 def test_teacher_forward():
-    unet, prompt = teacher().unet, text(A)
+    unet, prompt = teacher().network, text(A)
     close(unet(A["x"], A["timestep"], prompt.hidden, encoder_attention_mask=prompt.mask).sample, A["out"], 2e-5)
     close(unet(A["x"], A["timestep"], prompt.hidden).sample, A["out_nomask"], 2e-5)
     alone = text(A, A["prompt"][:1])
@@ -26,14 +26,14 @@ def test_teacher_forward():
 def test_teacher_features(depth):
     prompt = text(A)
     x = A["x"].clone().requires_grad_()
-    maps = feature_maps(teacher().unet, depth, x, A["timestep"], prompt.hidden, encoder_attention_mask=prompt.mask)
+    maps = feature_maps(teacher().network, depth, x, A["timestep"], prompt.hidden, encoder_attention_mask=prompt.mask)
     wanted = [A[key] for key in sorted(k for k in A if k.startswith(f"{depth}."))]
     assert len(maps) == len(wanted) == {"half": 4, "full": 9}[depth]
     for got, want in zip(maps, wanted, strict=True):
         close(got.detach(), want, 2e-5)
     maps[-1].sum().backward()
     assert x.grad.abs().max() > 0
-    assert not any(m._forward_hooks for m in teacher().unet.modules()), "hooks stay behind"
+    assert not any(m._forward_hooks for m in teacher().network.modules()), "hooks stay behind"
 
 
 @torch.no_grad()
@@ -43,7 +43,7 @@ def test_student_forward(name, s, omega):
     extra = {"s": B["s_timestep"] if s else None, "omega": B["omega"] if omega else None}
     out = (
         student()
-        .unet(B["x"], B["timestep"], prompt.hidden, encoder_attention_mask=prompt.mask, added_cond_kwargs=extra)
+        .network(B["x"], B["timestep"], prompt.hidden, encoder_attention_mask=prompt.mask, added_cond_kwargs=extra)
         .sample
     )
     close(out, B[name], 2e-5)
@@ -51,7 +51,7 @@ def test_student_forward(name, s, omega):
 
 @torch.no_grad()
 def test_student_embeddings():
-    unet = student().unet
+    unet = student().network
     close(guidance_embedding(B["omega"], B["w_embedding"].shape[1]), B["w_embedding"], 2e-5)
     close(unet.time_proj(B["timestep"]), B["time_proj"], 2e-5)
     close(unet.time_embedding(unet.time_proj(B["timestep"])), B["emb_t"], 2e-5)
@@ -61,7 +61,7 @@ def test_student_embeddings():
 @torch.no_grad()
 def test_student_starts_as_the_teacher():
     g, prompt = A, text(A)
-    unet = StudentUNet.from_config(UNET_CONFIG).start_as(teacher().unet)
+    unet = StudentUNet.from_config(UNET_CONFIG).start_as(teacher().network)
     extra = {"s": torch.tensor([-1.0, 0.3]), "omega": None}
     out = unet(g["x"], g["timestep"], prompt.hidden, encoder_attention_mask=prompt.mask, added_cond_kwargs=extra).sample
     close(out, g["out"], 2e-5)
@@ -71,10 +71,10 @@ def test_student_starts_as_the_teacher():
 
 
 def test_configuration_round_trip(tmp_path):
-    student().unet.save_pretrained(tmp_path)
+    student().network.save_pretrained(tmp_path)
     again = StudentUNet.from_pretrained(tmp_path)
     assert all(
         torch.equal(a, b)
-        for a, b in zip(again.state_dict().values(), student().unet.state_dict().values(), strict=True)
+        for a, b in zip(again.state_dict().values(), student().network.state_dict().values(), strict=True)
     )
     assert again.config.attention_head_dim == UNET_CONFIG["attention_head_dim"]

@@ -89,7 +89,7 @@ def test_generators_and_steps(pipe):
 def test_one_network_call_per_step_at_nu_one_and_one_encoding_per_caption(pipe):
     rows, encoded = [], []
     hooks = [
-        pipe.denoiser.unet.register_forward_pre_hook(lambda m, args: rows.append(len(args[0]))),
+        pipe.denoiser.network.register_forward_pre_hook(lambda m, args: rows.append(len(args[0]))),
         pipe.text_encoder.model.register_forward_pre_hook(
             lambda m, args, kwargs: encoded.append(len(kwargs["input_ids"])), with_kwargs=True
         ),
@@ -108,7 +108,7 @@ def test_one_network_call_per_step_at_nu_one_and_one_encoding_per_caption(pipe):
 def test_teacher_weights(parts):
     pipe = SoundCTMPipeline(parts, "teacher", "cpu")
     rows = []
-    hook = pipe.denoiser.unet.register_forward_pre_hook(lambda m, args: rows.append(len(args[0])))
+    hook = pipe.denoiser.network.register_forward_pre_hook(lambda m, args: rows.append(len(args[0])))
     out = pipe(CAPTIONS[:2], 3, omega=3.0, seed=1)
     hook.remove()
     assert rows == [4] * 5 and out.audios.shape[0] == 2

@@ -47,7 +47,7 @@ class RoundTripOptions:
 
 def round_trip(codec: AudioLDMCodec, waveform: torch.Tensor) -> torch.Tensor:
     """Mono [samples] in [-1, 1] at the codec's rate, encoded and decoded again; silence fills the last latent frame."""
-    whole = codec.mel.config.hop_length * codec.frames_per_latent
+    whole = codec.samples_per_latent
     samples = len(waveform)
     padded = pad(waveform, (0, math.ceil(samples / whole) * whole - samples))[None].to(codec.device)
     return codec.decode(codec.encode(padded, sample_posterior=False))[0, :samples].cpu()

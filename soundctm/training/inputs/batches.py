@@ -13,7 +13,6 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from soundctm.data.latents import encode_moments
 from soundctm.errors import UserError
 from soundctm.text import TextConditioning
 from soundctm.training.inputs.rows import Order, generator, generators, normal
@@ -170,10 +169,10 @@ def sample(mean: torch.Tensor, logvar: torch.Tensor, noise: torch.Tensor, scale_
 
 
 def on_device(rows: LatentRows, texts: Texts, codec: Any, device: torch.device | str) -> Batch:
-    """The batch on `device`: mixtures encoded by the VAE of `codec`, which is there too, captions by `texts`."""
+    """The batch on `device`: mixtures encoded by `codec`, which is there too, captions by `texts`."""
     latents = rows.latents.to(device, non_blocking=True)
     if rows.mixed:
-        mean, logvar = encode_moments(codec, rows.waveforms.to(device))
+        mean, logvar = codec.moments(rows.waveforms.to(device))
         latents[rows.mixed] = sample(mean, logvar, rows.noise.to(device), codec.scale_factor)
     text, empty = texts.encode(rows.captions), texts.encode([""] * len(rows.captions))
     return Batch(latents, text.to(device), empty.to(device), rows.rows)

@@ -16,7 +16,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from audioldm.library import UNet2DConditionModel
+from soundctm.networks import Network
 
 
 def new_mesh(device: torch.device) -> DeviceMesh:
@@ -24,16 +24,16 @@ def new_mesh(device: torch.device) -> DeviceMesh:
     return init_device_mesh(device.type, (dist.get_world_size(),))
 
 
-def shard_unet(unet: UNet2DConditionModel, mesh: DeviceMesh, trained: bool) -> None:
-    """Cut a UNet over the processes of `mesh`, a block at a time.
+def shard_network(network: Network, mesh: DeviceMesh, trained: bool) -> None:
+    """Cut a network over the processes of `mesh`, a block at a time.
 
     The output layer of a trained one stays whole from the forward pass to the end of the backward pass, because the
     adaptive weight asks for its gradient in between.
     """
-    unet.to(memory_format=torch.contiguous_format)  # the only one that torch cuts
-    for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks):
+    network.to(memory_format=torch.contiguous_format)  # the only one that torch cuts
+    for block in network.repeated_blocks:
         fully_shard(block, mesh=mesh)
-    fully_shard(unet, mesh=mesh, reshard_after_forward=not trained)
+    fully_shard(network, mesh=mesh, reshard_after_forward=not trained)
 
 
 def shard_optimizer(optimizer: torch.optim.Optimizer, module: nn.Module) -> torch.optim.Optimizer:

@@ -16,7 +16,7 @@ from accelerate import Accelerator
 
 from soundctm.checkpoints import Components
 from soundctm.distributed import mean_over_processes
-from soundctm.networks import StudentUNet, TeacherUNet
+from soundctm.networks import Network
 from soundctm.training.inputs.batches import Batch, LatentBatches, LatentRows, mixed_rows, on_device
 from soundctm.training.inputs.source import check_bad, open_source
 from soundctm.training.tasks.task import Task
@@ -96,13 +96,11 @@ class DiffusionTask(Task):
             return [data.heard(number)[1] for number in range(min(len(data), self.config.sample_clips))]
         return list(dict.fromkeys(data.captions))[: self.config.sample_clips]
 
-    def components(self, **networks: StudentUNet | TeacherUNet) -> Components:
+    def components(self, **networks: Network) -> Components:
         """The given networks with codec and text encoder, as a pipeline takes them."""
         return Components(**networks, codec=self.codec, text_encoder=self.encoder, schedule=self.config.schedule)
 
-    def sampled(
-        self, folder: Path | None, steps: Sequence[int], **network: StudentUNet | TeacherUNet
-    ) -> dict[str, float]:
+    def sampled(self, folder: Path | None, steps: Sequence[int], **network: Network) -> dict[str, float]:
         """Write clips of `network`, given by its name, and return their FAD by number of steps if it is asked for.
 
         Without a codec, or a vocoder in it, there is nothing to hear.
@@ -114,13 +112,13 @@ class DiffusionTask(Task):
                 logger.info("no samples: a training from a bundle has no codec to make them with")
             self.told = True
             return {}
-        if self.codec.vocoder is None:
+        if not self.codec.can_decode:
             logger.info("no samples: the codec has no vocoder yet")
             return {}
         from soundctm.training.running.samples import frechet_distance, write_samples  # they need the sound libraries
 
-        ((name, unet),) = network.items()
-        made = write_samples(folder, self.components(**{name: unet}), name, steps, self.prompts())
+        ((name, trained),) = network.items()
+        made = write_samples(folder, self.components(**{name: trained}), name, steps, self.prompts())
         if folder is None or self.config.fad_reference is None:
             return {}
         return {

@@ -33,7 +33,6 @@ from soundctm.distillation import (
 from soundctm.distillation.official_flags import add_dead_flags as add_dead_flags  # for the script's parser
 from soundctm.ema import update_ema
 from soundctm.errors import UserError
-from soundctm.networks import StudentUNet
 from soundctm.schedule import SigmaSchedule
 from soundctm.training.inputs.batches import Batch, LatentBatches, LatentRows
 from soundctm.training.inputs.rows import device_generator, generator, generators, normal
@@ -42,7 +41,7 @@ from soundctm.training.inputs.trajectories import StoredTrajectories, Trajectory
 from soundctm.training.running import loop
 from soundctm.training.running.options import RunConfig, start_accelerator
 from soundctm.training.running.schedule import Schedule
-from soundctm.training.running.sharding import new_mesh, shard_optimizer, shard_unet, synchronise, whole
+from soundctm.training.running.sharding import new_mesh, shard_network, shard_optimizer, synchronise, whole
 from soundctm.training.running.start import start_from
 from soundctm.training.tasks.diffusion import HELD_OUT_SEED, DiffusionTask
 from soundctm.training.tasks.task import Moment, Outcome
@@ -121,17 +120,17 @@ class DistillTask(DiffusionTask):
 
     def __init__(self, config: DistillConfig) -> None:
         # a wrong path shows before clips are encoded
-        self.teacher_unet = load_network(config.teacher, "teacher")
+        self.teacher_network = load_network(config.teacher, "teacher")
         init = load_network(config.init, "student") if config.init else None
         super().__init__(config, start_accelerator(config))
         torch.manual_seed(config.seed)  # for the first layer of the s-embedding
-        shape = {k: v for k, v in self.teacher_unet.config.items() if not k.startswith("_")}
-        unet = StudentUNet.from_config(shape).start_as(self.teacher_unet)
+        self.teacher_network.check_latents(self.codec.latent_shape())
+        network = self.teacher_network.new_student()
         if init is not None:
-            start_from(unet, init, config.init)
-        self.identity |= {"weights of the teacher": state_hash(self.teacher_unet.state_dict())[:12]}
-        teacher = TeacherDenoiser(self.teacher_unet, config.schedule).to(self.device).eval().requires_grad_(False)
-        self.student = StudentDenoiser(unet, config.schedule).to(self.device).train()
+            start_from(network, init, config.init)
+        self.identity |= {"weights of the teacher": state_hash(self.teacher_network.state_dict())[:12]}
+        teacher = TeacherDenoiser(self.teacher_network, config.schedule).to(self.device).eval().requires_grad_(False)
+        self.student = StudentDenoiser(network, config.schedule).to(self.device).train()
         self.target = copy.deepcopy(self.student).eval().requires_grad_(False)
         tune(config, teacher, self.student, self.target)
         step = Distillation(teacher, self.student, self.target, config)
@@ -152,8 +151,8 @@ class DistillTask(DiffusionTask):
             super().prepare()
             return
         mesh = new_mesh(self.device)
-        shard_unet(self.student.unet, mesh, trained=True)
-        shard_unet(self.target.unet, mesh, trained=False)
+        shard_network(self.student.network, mesh, trained=True)
+        shard_network(self.target.network, mesh, trained=False)
         self.optimizer = self.parts["optimizer"] = shard_optimizer(self.optimizer, self.student)
 
     def stored_trajectories(self, step: Distillation) -> StoredTrajectories:
@@ -178,7 +177,7 @@ class DistillTask(DiffusionTask):
             with super().accumulating(last):
                 yield
             return
-        synchronise([self.student.unet], last)
+        synchronise([self.student.network], last)
         yield
 
     def outcome(self, batch: LatentRows, moment: Moment) -> Outcome:
@@ -213,14 +212,14 @@ class DistillTask(DiffusionTask):
     def write_samples(self, folder: Path | None) -> dict[str, float]:
         if self.config.export_early and folder is not None and not self.sharded:
             self.export()
-        return self.sampled(folder, SAMPLE_STEPS, ema=self.target.unet)
+        return self.sampled(folder, SAMPLE_STEPS, ema=self.target.network)
 
     def gather(self) -> None:
         if self.sharded:
             for part in (self.student, self.target):
-                state = whole(part.unet.state_dict())
-                part.unet = StudentUNet.from_config(part.unet.config)
-                part.unet.load_state_dict(state)
+                state = whole(part.network.state_dict())
+                part.network = self.teacher_network.new_student()
+                part.network.load_state_dict(state)
 
     @property
     def result(self) -> Path:
@@ -228,7 +227,7 @@ class DistillTask(DiffusionTask):
 
     def export(self) -> None:
         config = self.config
-        networks = {"ema": self.target.unet, "student": self.student.unet, "teacher": self.teacher_unet}
+        networks = {"ema": self.target.network, "student": self.student.network, "teacher": self.teacher_network}
         chosen = {name: networks[name] for name in config.export_parts}
         model = self.components(**chosen)
         model.training_config = dataclasses.asdict(config)

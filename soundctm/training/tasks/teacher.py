@@ -21,7 +21,7 @@ from soundctm.denoisers import TeacherDenoiser
 from soundctm.ema import update_ema
 from soundctm.files import whole_folder
 from soundctm.losses import l2
-from soundctm.networks import TeacherUNet
+from soundctm.networks import backbone
 from soundctm.schedule import SigmaSchedule, append_dims
 from soundctm.text import TextConditioning
 from soundctm.training.inputs.batches import Batch, LatentRows
@@ -42,7 +42,9 @@ SAMPLE_STEPS = (10,)  # levels of the teacher's sampler for the clips written at
 class TeacherConfig(SourceConfig, RunConfig):
     """Options of `ctm_train.py teacher`."""
 
-    unet_model_config: str = option("configs/mini/unet.json", "UNet configuration in diffusers' form")
+    unet_model_config: str = option(
+        "configs/mini/unet.json", "configuration of the network in diffusers' form", aliases=("network_config",)
+    )
     init: str | None = option(None, "folder of a teacher whose weights the training starts from; none: fresh ones")
     output_dir: str = option("exp/teacher", "where checkpoints, log, samples and the finished teacher go")
     sigma_min: float = option(0.002, "lowest noise level", above=0)
@@ -99,18 +101,20 @@ class TeacherTask(DiffusionTask):
     def __init__(self, config: TeacherConfig) -> None:
         # a wrong path shows before clips are encoded
         shape = read_json(Path(config.unet_model_config))
+        kind = backbone(shape, config.unet_model_config).teacher
         init = load_network(config.init, "teacher") if config.init else None
         super().__init__(config, start_accelerator(config))
         torch.manual_seed(config.seed)
-        unet = TeacherUNet.from_config({**shape, "cross_attention_dim": self.text_dim})
+        network = kind.for_text(shape, self.text_dim)
+        network.check_latents(self.source.data.shape)
         if init is not None:
-            start_from(unet, init, config.init)
-        self.objective = TeacherObjective(TeacherDenoiser(unet, config.schedule)).to(self.device)
+            start_from(network, init, config.init)
+        self.objective = TeacherObjective(TeacherDenoiser(network, config.schedule)).to(self.device)
         if self.device.type == "cuda":
             self.objective.to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.objective).eval().requires_grad_(False)
         if config.compile:
-            unet.compile()  # in place: the names of its weights stay
+            network.compile()  # in place: the names of its weights stay
         self.model, self.peak_rate, self.grad_clip = self.objective, config.lr, config.grad_clip
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay
@@ -137,7 +141,7 @@ class TeacherTask(DiffusionTask):
     def write_samples(self, folder: Path | None) -> dict[str, float]:
         if self.config.export_early and folder is not None:
             self.export()
-        return self.sampled(folder, SAMPLE_STEPS, teacher=self.average.denoiser.unet)
+        return self.sampled(folder, SAMPLE_STEPS, teacher=self.average.denoiser.network)
 
     @property
     def result(self) -> Path:
@@ -145,7 +149,7 @@ class TeacherTask(DiffusionTask):
 
     def export(self) -> None:
         with whole_folder(self.result, replace=True) as folder:
-            save_network(folder, self.average.denoiser.unet, DTYPES[self.config.export_dtype])
+            save_network(folder, self.average.denoiser.network, DTYPES[self.config.export_dtype])
             write_made_with(folder, self.made_with)
         if self.codec is not None and self.codec.vocoder is not None:  # with both it can be heard
             model = self.components(teacher=self.average.denoiser.unet)

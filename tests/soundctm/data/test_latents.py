@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from corpus_fixture import write_corpus
@@ -20,7 +18,7 @@ from soundctm.errors import UserError
 class TinyCodec(nn.Module):
     """The interface that the cache needs: a "mel" of 64 frame energies and a linear "VAE"."""
 
-    frames_per_latent = 4
+    device = "cpu"
 
     def __init__(self):
         super().__init__()
@@ -28,16 +26,18 @@ class TinyCodec(nn.Module):
         self.calls = 0
         self.vae = nn.Module()
         self.vae.weight = nn.Parameter(torch.ones(1))
-        self.vae.encode = self._encode
+
+    def encoder_state(self):
+        return self.vae.state_dict()
 
     def mel(self, waveform):
         return waveform.reshape(len(waveform), 1, -1, 64)[:, :, :41]
 
-    def _encode(self, mel):
+    @torch.no_grad()
+    def moments(self, waveform):
         self.calls += 1
-        assert mel.shape[2] == 40
-        mean = mel.mean(3, keepdim=True) * self.vae.weight
-        return SimpleNamespace(latent_dist=SimpleNamespace(mean=mean, logvar=torch.full_like(mean, -4.0)))
+        mean = self.mel(waveform)[:, :, :40].mean(3, keepdim=True) * self.vae.weight
+        return mean, torch.full_like(mean, -4.0)
 
 
 @pytest.fixture(scope="module")

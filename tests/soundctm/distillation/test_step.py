@@ -43,7 +43,7 @@ def plain(step: Distillation, d: Draws) -> tuple[torch.Tensor, torch.Tensor, tor
     )
     balance = torch.ones(())
     if config.apply_adaptive_weight:
-        last = model.unet.conv_out.weight
+        last = model.network.conv_out.weight
         norms = [
             torch.autograd.grad(part.mean(), last, retain_graph=True)[0].norm() for part in (consistency, denoising)
         ]
@@ -97,10 +97,10 @@ def test_gradient_accumulation_scales_the_gradient():
     model = new_student(config=SMALLER)
     step = Distillation(TEACHER, model, TARGET, config)
     step(LATENTS, PROMPT, EMPTY, drawn(config)).total.backward()
-    whole = model.unet.conv_in.weight.grad.clone()
+    whole = model.network.conv_in.weight.grad.clone()
     model.zero_grad()
     (step(LATENTS, PROMPT, EMPTY, drawn(config)).total / 4).backward()
-    close(model.unet.conv_in.weight.grad, whole / 4, 1e-6)
+    close(model.network.conv_in.weight.grad, whole / 4, 1e-6)
 
 
 def test_validation_without_gradients():
@@ -134,7 +134,7 @@ def test_continuous_time_on_the_levels_is_discrete_time():
 @pytest.mark.parametrize("solver, solving", [("heun", 2 * 5), ("multistep", 5 + 1)])
 def test_network_calls_of_a_step(solver, solving):
     config = DistillationConfig(num_heun_step=5, num_heun_step_random=False, solver=solver)
-    unets = TEACHER.unet, new_student(config=SMALLER).unet, TARGET.unet
+    unets = TEACHER.network, new_student(config=SMALLER).network, TARGET.network
     counts = [Counts() for _ in unets]
     with contextlib.ExitStack() as hooks:
         for count, unet in zip(counts, unets, strict=True):

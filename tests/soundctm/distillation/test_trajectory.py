@@ -21,7 +21,7 @@ def given_draws(g, i) -> Draws:
 def test_trajectory(name):
     g, meta = golden(name), golden_meta(name)
     student, target = new_student(202), new_student(202).requires_grad_(False)
-    start = {k: v.clone() for k, v in student.unet.state_dict().items()}
+    start = {k: v.clone() for k, v in student.network.state_dict().items()}
     step = Distillation(teacher(), student, target, DistillationConfig())
     optimizer = torch.optim.RAdam(student.parameters(), lr=meta["lr"], weight_decay=meta["weight_decay"])
     for i in range(meta["iterations"]):
@@ -38,12 +38,12 @@ def test_trajectory(name):
         close(norm, g[f"step{i}.grad_norm"], 3e-4)
         if i == 0:
             for key in (k for k in g if k.startswith("step0.grad.")):
-                close(student.unet.get_parameter(key.removeprefix("step0.grad.")).grad, g[key], 3e-4)
+                close(student.network.get_parameter(key.removeprefix("step0.grad.")).grad, g[key], 3e-4)
         optimizer.step()
         update_ema(target, student, meta["ema"])
     for kind, model in (("student", student), ("target", target)):
         for key in (k for k in g if k.startswith(f"{kind}.") and k != f"{kind}.norm"):
-            parameter = model.unet.get_parameter(key.removeprefix(f"{kind}.")).detach()
+            parameter = model.network.get_parameter(key.removeprefix(f"{kind}.")).detach()
             if name == "g_trajectory":
                 close(parameter, g[key], 0, 1e-7)
             change = parameter - start[key.removeprefix(f"{kind}.")]

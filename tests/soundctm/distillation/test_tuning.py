@@ -46,15 +46,15 @@ def test_results_stay_the_same(untuned, given):
     rounding = 1e-6 * max(gradient.abs().max().item() for gradient in untuned[1].values())
     for name, wanted in untuned[1].items():
         close(gradients[name], wanted, 3e-4, rounding)
-    last = models[1].unet.conv_out.weight
+    last = models[1].network.conv_out.weight
     assert last.is_contiguous(memory_format=torch.channels_last) == ("channels_last" in given)
-    assert (models[0].unet._compiled_call_impl is not None) == ("compile_frozen" in given)
-    assert models[1].unet.down_blocks[0].gradient_checkpointing == ("gradient_checkpointing" in given)
+    assert (models[0].network._compiled_call_impl is not None) == ("compile_frozen" in given)
+    assert models[1].network.down_blocks[0].gradient_checkpointing == ("gradient_checkpointing" in given)
 
 
 def test_channels_last_is_for_gpus_unless_asked_for():
     models = run()[2]
-    assert not models[1].unet.conv_out.weight.is_contiguous(memory_format=torch.channels_last)
+    assert not models[1].network.conv_out.weight.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
@@ -62,7 +62,7 @@ def test_frozen_networks_may_stay_in_float32_within_autocast(untuned, precision)
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     seen = []
     target = new_student(303, SMALLER)
-    target.unet.conv_out.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    target.network.conv_out.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     config = DistillationConfig(**SHORT, frozen_precision=precision)
     step = Distillation(new_teacher(config=SMALLER), target, target, config)
     draws = draw(LATENTS, config, SCHEDULE, torch.Generator().manual_seed(0))

@@ -66,7 +66,7 @@ def test_losses_are_those_of_solving_in_the_step(world, tmp_path, solver):
     # and levels further down are looked up, not solved again
     later = dataclasses.replace(draws, t_index=torch.tensor([0, 1, 2]), solver_steps=2, s_index=torch.full((3,), 4))
     calls = []
-    hook = step.teacher.unet.conv_in.register_forward_hook(lambda *_: calls.append(1))
+    hook = step.teacher.network.conv_in.register_forward_hook(lambda *_: calls.append(1))
     step(batch.latents, batch.text, batch.empty, later, rows.states)
     hook.remove()
     assert len(calls) == 2  # the features of target and estimate

@@ -87,7 +87,7 @@ def test_distillation_makes_a_checkpoint_that_sounds(world, trained_teacher, tmp
 def test_trainings_start_from_given_weights(world, trained_teacher, tmp_path):
     given = load_network(trained_teacher, "teacher").state_dict()
     task = teacher.TeacherTask(teacher_config(world, tmp_path / "teacher", seed=9, init=str(trained_teacher)))
-    for unet in (task.objective.denoiser.unet, task.average.denoiser.unet):
+    for unet in (task.objective.denoiser.network, task.average.denoiser.network):
         assert all(torch.equal(value, given[name]) for name, value in unet.state_dict().items())
     student = StudentUNet.from_config({**tiny.UNET, "sample_size": None})
     student.save_pretrained(tmp_path / "student")
@@ -95,7 +95,7 @@ def test_trainings_start_from_given_weights(world, trained_teacher, tmp_path):
         distill_config(world, trained_teacher, tmp_path / "distill", init=str(tmp_path / "student"))
     )
     for part in (task.student, task.target):
-        own = part.unet.state_dict()
+        own = part.network.state_dict()
         assert all(torch.equal(value, own[name]) for name, value in student.state_dict().items())
     with pytest.raises(UserError, match="s_time_embedding"):
         distill.DistillTask(distill_config(world, trained_teacher, tmp_path / "distill", init=str(trained_teacher)))
