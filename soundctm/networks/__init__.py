@@ -1,4 +1,4 @@
-"""Backbones of teacher and student: a UNet on diffusers' UNet2DConditionModel.
+"""Backbones of teacher and student: a UNet on diffusers' UNet2DConditionModel, a transformer on StableAudioDiTModel.
 
 A configuration names its backbone in `_class_name`; one without that name is a UNet's, as diffusers' own files are.
 """
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from soundctm.errors import UserError
 from soundctm.networks.base import Depth, Network, StudentNetwork, TeacherNetwork
+from soundctm.networks.dit import StudentDiT, TeacherDiT
 from soundctm.networks.features import feature_maps
 from soundctm.networks.unet import StudentUNet, TeacherUNet, guidance_embedding
 
@@ -19,7 +20,7 @@ class Backbone(NamedTuple):
     student: type[StudentNetwork]
 
 
-BACKBONES = {"unet": Backbone(TeacherUNet, StudentUNet)}
+BACKBONES = {"unet": Backbone(TeacherUNet, StudentUNet), "dit": Backbone(TeacherDiT, StudentDiT)}
 
 
 def backbone(config: Mapping[str, Any], source: str) -> Backbone:
@@ -39,8 +40,10 @@ __all__ = [
     "Backbone",
     "Depth",
     "Network",
+    "StudentDiT",
     "StudentNetwork",
     "StudentUNet",
+    "TeacherDiT",
     "TeacherNetwork",
     "TeacherUNet",
     "backbone",

@@ -30,7 +30,7 @@ def guidance_embedding(omega: torch.Tensor, width: int) -> torch.Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-class _UNet(Network, UNet2DConditionModel):
+class _UNet(UNet2DConditionModel, Network):
     """What both UNets say of themselves; nothing is added to the library's computation."""
 
     def features(self, z: torch.Tensor, t: torch.Tensor, text: TextConditioning, depth: Depth) -> list[torch.Tensor]:

@@ -1,0 +1,95 @@
+"""The small transformer of the goldens, filled by their rule through the official key names, behind denoisers."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+
+import numpy as np
+import torch
+from helpers import GOLDENS, tensor_for
+from safetensors.torch import load_file
+
+from soundctm.checkpoints.dit_keys import BUFFERS, from_official, inverse_frequencies, to_official
+from soundctm.denoisers import StudentDenoiser, TeacherDenoiser
+from soundctm.networks import StudentDiT, TeacherDiT
+from soundctm.schedule import SigmaSchedule
+from soundctm.text import TextConditioning
+
+FOLDER = GOLDENS / "dit"
+SCHEDULE = SigmaSchedule(sigma_data=0.5)
+CONFIG = {
+    "sample_size": 24,
+    "num_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_attention_heads": 2,
+    "cross_attention_dim": 128,
+    "cross_attention_input_dim": 128,
+}
+
+
+def golden(name: str) -> dict[str, torch.Tensor]:
+    """All tensors of tests/goldens/dit/<name>.safetensors."""
+    return load_file(FOLDER / f"{name}.safetensors")
+
+
+def golden_meta(name: str) -> dict:
+    """Settings with which a golden was made."""
+    return json.loads((FOLDER / "index.json").read_text())[name]["meta"]
+
+
+def filled(key: str, shape, seed: int) -> torch.Tensor:
+    """An official tensor by the fill rule; buffers are what they are in the files: zeros, and the rotary table."""
+    if key.endswith(".beta"):
+        return torch.zeros(tuple(shape))
+    if BUFFERS.search(key):
+        return inverse_frequencies(2 * shape[0])
+    if key.endswith(".alpha"):  # of a Snake: (1, C, 1), filled as (C,)
+        return torch.from_numpy(tensor_for(key, (int(np.prod(shape)),), seed).reshape(tuple(shape)))
+    value = tensor_for(key, tuple(shape), seed)
+    if key.endswith(".weight_g"):
+        value = (value.astype(np.float64) * 0.75).astype(np.float32)
+    return torch.from_numpy(value)
+
+
+def fill(network: torch.nn.Module, seed: int, prefix: str = "dit.") -> torch.nn.Module:
+    """Our network with the official weights of `seed`."""
+    shapes = {key: value.shape for key, value in to_official(network.state_dict()).items()}
+    state = {key: filled(prefix + key, shape, seed) for key, shape in shapes.items()}
+    network.load_state_dict(from_official(state))
+    return network
+
+
+def new_teacher(seed: int = 1101) -> TeacherDenoiser:
+    """A frozen small teacher."""
+    network = fill(TeacherDiT.from_config(CONFIG), seed)
+    return TeacherDenoiser(network, SCHEDULE).eval().requires_grad_(False)
+
+
+def new_student(seed: int = 1202) -> StudentDenoiser:
+    """A small student (1202) or target (1303)."""
+    return StudentDenoiser(fill(StudentDiT.from_config(CONFIG), seed), SCHEDULE).eval()
+
+
+@lru_cache
+def teacher() -> TeacherDenoiser:
+    """The teacher that tests share and do not change."""
+    return new_teacher()
+
+
+@lru_cache
+def student(seed: int = 1202) -> StudentDenoiser:
+    """The student that tests share and do not change."""
+    return new_student(seed).requires_grad_(False)
+
+
+def text(g: dict[str, torch.Tensor], rows: torch.Tensor | None = None) -> TextConditioning:
+    """Stored vectors as one token each; the `prompt` rows unless others are given."""
+    rows = g["prompt"] if rows is None else rows
+    hidden = g["text.embedding"][rows][:, None]
+    return TextConditioning(hidden, torch.ones(hidden.shape[:2], dtype=torch.bool))
+
+
+def empty(g: dict[str, torch.Tensor], batch: int) -> TextConditioning:
+    """The empty prompt for a batch."""
+    return text(g, torch.zeros(batch, dtype=torch.long))
