@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from soundctm.checkpoints.dit_keys import BUFFERS, from_official, inverse_frequencies, to_official
 from soundctm.denoisers import StudentDenoiser, TeacherDenoiser
-from soundctm.networks import StudentDiT, TeacherDiT
+from soundctm.networks.dit import StudentDiT, TeacherDiT
 from soundctm.schedule import SigmaSchedule
 from soundctm.text import TextConditioning
 

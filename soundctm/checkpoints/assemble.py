@@ -65,7 +65,7 @@ def assemble(
         raise UserError("nothing to assemble: give a teacher, a student or both")
     encoder, parts = TextEncoder.from_pretrained(text_encoder), Components()
     codec = load_codec(codec)
-    identity = identity_of(codec.vae, state_hash(encoder.model.state_dict())[:12])
+    identity = identity_of(codec.encoder_state(), state_hash(encoder.model.state_dict())[:12])
     if student is not None:
         check_made_with(student, identity)
         parts = load_checkpoint(

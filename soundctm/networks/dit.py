@@ -21,7 +21,6 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.models.attention_processor import StableAudioAttnProcessor2_0
 from diffusers.models.embeddings import get_1d_rotary_pos_embed
 from torch import nn
-from torch.distributed.fsdp import FSDPModule
 
 from soundctm.networks.base import Depth, Network, StudentNetwork, TeacherNetwork, check_depth, refuse_latents
 from soundctm.text.conditioning import TextConditioning
@@ -137,7 +136,7 @@ class _DiT(StableAudioDiTModel, Network):
 
     def bind(self, text: TextConditioning) -> TextConditioning:
         learning = torch.is_grad_enabled() and any(p.requires_grad for p in self.transformer_blocks[0].parameters())
-        cut = isinstance(self, FSDPModule)  # its weights are there only within a forward pass
+        cut = hasattr(self, "unshard")  # over processes: its weights are there only within a forward pass
         if isinstance(text, BoundText) or text.hidden.shape[1] != 1 or learning or cut:
             return text
         tokens = self.cross_attention_proj(text.hidden.to(self.dtype))

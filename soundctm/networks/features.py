@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from audioldm.library import UNet2DConditionModel
-
 from soundctm.networks.base import Depth, check_depth
 
 

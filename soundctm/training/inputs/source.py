@@ -7,7 +7,7 @@ made. A training from a bundle imports neither the sound libraries nor the code 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -134,15 +134,14 @@ def open_sounds(config: SourceConfig, accelerator: Accelerator) -> Opened:
     with accelerator.local_main_process_first():
         texts.prepare(caption for part in (data, held_out) for caption in getattr(part, "captions", ()))
     if config.mix_share or getattr(data, "live", False):
-        codec.vae.to(accelerator.device)
-        codec.mel.to(accelerator.device)
-    return Opened(data, held_out, texts, encoder.dim, identity_of(codec.vae, encoder_hash), codec, encoder)
+        codec.encoder_to(accelerator.device)
+    return Opened(data, held_out, texts, encoder.dim, identity_of(codec.encoder_state(), encoder_hash), codec, encoder)
 
 
-def identity_of(vae: torch.nn.Module, encoder_hash: str) -> dict[str, str]:
+def identity_of(codec_encoder: Mapping[str, torch.Tensor], encoder_hash: str) -> dict[str, str]:
     """What latents and hidden states depend on, as checkpoints and bundles name it."""
     return {
-        "weights of the VAE": state_hash(vae.state_dict())[:12],
+        "weights of the VAE": state_hash(codec_encoder)[:12],
         "weights of the text encoder": encoder_hash,
     }
 

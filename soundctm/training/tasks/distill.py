@@ -124,7 +124,7 @@ class DistillTask(DiffusionTask):
         init = load_network(config.init, "student") if config.init else None
         super().__init__(config, start_accelerator(config))
         torch.manual_seed(config.seed)  # for the first layer of the s-embedding
-        self.teacher_network.check_latents(self.codec.latent_shape())
+        self.teacher_network.check_latents(self.source.data.shape)
         network = self.teacher_network.new_student()
         if init is not None:
             start_from(network, init, config.init)

@@ -8,8 +8,8 @@ from helpers import close
 
 from soundctm.checkpoints.dit_keys import from_official, to_official
 from soundctm.errors import UserError
-from soundctm.networks import StudentDiT, TeacherDiT, backbone
-from soundctm.networks.dit import BoundText, omega_features
+from soundctm.networks import backbone
+from soundctm.networks.dit import BoundText, StudentDiT, TeacherDiT, omega_features
 from soundctm.schedule import network_time
 from soundctm.text import TextConditioning
 

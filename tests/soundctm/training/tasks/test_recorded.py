@@ -52,9 +52,14 @@ def short_training(folder: Path) -> dict[str, object]:
         **{**world, **base}, teacher=str(teacher.train(first)), output_dir=str(folder / "run"),
         total_training_steps=3, start_scales=6, num_heun_step=3, start_ema=0.9, lr=1e-3,
     )  # fmt: skip
-    task = distill.DistillTask(given)
-    train(task)
-    return {"student": task.student, "target": task.target}
+    tasks = []
+
+    def make(config):
+        tasks.append(distill.DistillTask(config))
+        return tasks[0]
+
+    train(make, given)
+    return {"student": tasks[0].student, "target": tasks[0].target}
 
 
 @pytest.fixture(scope="module")
