@@ -152,7 +152,7 @@ class TeacherTask(DiffusionTask):
             save_network(folder, self.average.denoiser.network, DTYPES[self.config.export_dtype])
             write_made_with(folder, self.made_with)
         if self.codec is not None and self.codec.vocoder is not None:  # with both it can be heard
-            model = self.components(teacher=self.average.denoiser.unet)
+            model = self.components(teacher=self.average.denoiser.network)
             save_checkpoint(self.result.with_name("model"), model, dtype=torch.float16, overwrite=True)
 
 
