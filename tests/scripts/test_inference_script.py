@@ -37,7 +37,8 @@ def refused(done: subprocess.CompletedProcess, *says: str) -> None:
 
 
 def test_no_such_csv(tiny_checkpoint, tmp_path):
-    refused(infer("--checkpoint", tiny_checkpoint, "--test_file", tmp_path / "none.csv"), "there is no file", "none.csv")
+    result = infer("--checkpoint", tiny_checkpoint, "--test_file", tmp_path / "none.csv")
+    refused(result, "there is no file", "none.csv")
 
 
 def test_csv_without_captions(tiny_checkpoint, bad_csv):
