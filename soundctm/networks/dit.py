@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import torch
 from diffusers import StableAudioDiTModel
-from diffusers.configuration_utils import register_to_config
+from diffusers.configuration_utils import FrozenDict, register_to_config
 from diffusers.models.attention_processor import StableAudioAttnProcessor2_0
 from diffusers.models.embeddings import get_1d_rotary_pos_embed
 from torch import nn
@@ -85,6 +85,8 @@ class _DiT(StableAudioDiTModel, Network):
             cross_attention_input_dim=cross_attention_input_dim,
         )
         del self.global_proj  # the token holds the time alone
+        follow = ("out_channels", "global_states_input_dim")  # no arguments of this class
+        self._internal_dict = FrozenDict({k: v for k, v in self._internal_dict.items() if k not in follow})
         self.time_proj.weight.requires_grad_(True)
         for block in self.transformer_blocks:
             for name in ("norm1", "norm2", "norm3"):

@@ -1,0 +1,1 @@
+"""Codecs beside the mel codec of `audioldm`: what turns waveforms into latents and back."""
