@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from audioldm.chunks import in_chunks
 from audioldm.errors import CodecError
 from audioldm.library import AutoencoderKL
 from audioldm.mel import LogMel, MelConfig
@@ -22,6 +23,8 @@ from audioldm.patches import PatchVAE
 from audioldm.refine import refine
 from audioldm.vae import downsampling, load_vae, posterior, sample_noise
 from audioldm.vocoder import load_vocoder
+
+CONTEXT = 16  # latent frames that a piece of a long clip sees on either side
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
@@ -127,9 +130,8 @@ class AudioLDMCodec(nn.Module):
         distribution = self.vae.encode(mel.to(next(self.vae.parameters()).dtype)).latent_dist
         return distribution.mean.float(), distribution.logvar.float()
 
-    @torch.no_grad()
     def decode_mel(self, latents: Tensor) -> Tensor:
-        """Log-mels [B, 1, T, mels] of latents [B, C, T/4, mels/4]."""
+        """Log-mels [B, 1, T, mels] of latents [B, C, T/4, mels/4]; differentiable."""
         channels, _, bands = self.latent_shape()
         if latents.ndim != 4 or latents.shape[1] != channels or latents.shape[3] != bands:
             raise CodecError(f"latents must be [B, {channels}, frames, {bands}], not {tuple(latents.shape)}")
@@ -141,19 +143,35 @@ class AudioLDMCodec(nn.Module):
 
         A mel may ask for more than full scale (strong guidance does); such a clip is turned down, never cut off.
         """
+        return _limited(self._render(mel))
+
+    def synthesise(self, latents: Tensor) -> Tensor:
+        """Waveforms as `decode` gives them, but differentiable: not drawn nearer to the mel, and not turned down."""
+        return self._vocode(self.decode_mel(latents)).float()
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Waveforms [B, samples], float32 in [-1, 1], of latents [B, C, T/4, mels/4]; samples = T * hop_length.
+
+        Long clips are decoded in pieces of the default length, so that memory does not grow with the length.
+        """
+        chunk = self.latent_shape()[1]
+        return _limited(
+            in_chunks(lambda z: self._render(self.decode_mel(z)), latents, chunk, CONTEXT, self.samples_per_latent)
+        )
+
+    def _render(self, mel: Tensor) -> Tensor:
+        waveform = self._vocode(mel)
+        if self.refinements:
+            waveform = refine(waveform, mel, self.mel, self.refinements)
+        return waveform.float()
+
+    def _vocode(self, mel: Tensor) -> Tensor:
         if self.vocoder is None:
             raise CodecError("this codec has no vocoder yet; train one with `ctm_train.py vocoder`")
         samples = mel.shape[2] * self.mel.config.hop_length
         # HiFi-GAN's first upsampler gives one frame more than its stride asks for: 32 samples too many.
-        waveform = self.vocoder(mel[:, 0].to(self.dtype))[:, :samples]
-        if self.refinements:
-            waveform = refine(waveform, mel, self.mel, self.refinements)
-        waveform = waveform.float()
-        return waveform / waveform.abs().amax(dim=1, keepdim=True).clamp_min(1.0)
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Waveforms [B, samples], float32 in [-1, 1], of latents [B, C, T/4, mels/4]; samples = T * hop_length."""
-        return self.mel_to_waveform(self.decode_mel(latents))
+        return self.vocoder(mel[:, 0].to(self.dtype))[:, :samples]
 
     def save_pretrained(self, folder: str | os.PathLike, dtype: torch.dtype | None = None) -> None:
         """Write `config.json`, `vae/` and `vocoder/` as safetensors; `dtype=torch.float16` halves their size."""
@@ -191,3 +209,8 @@ class AudioLDMCodec(nn.Module):
         except OSError as error:
             raise CodecError(f"{folder} is not a whole codec folder: {error}") from error
         return cls(vae, vocoder, mel, scale_factor, seconds, refinements)
+
+
+def _limited(waveform: Tensor) -> Tensor:
+    """Turned down to full scale where it is louder, each row on its own."""
+    return waveform / waveform.abs().amax(dim=1, keepdim=True).clamp_min(1.0)

@@ -1,0 +1,130 @@
+"""Three ways to make a sound follow a target without training; `loss` is a function of clean latents, [B, ...] -> [B].
+
+    through the network   before a step, move z_t against the gradient of loss(G(z_t, t, sigma_min)) with respect to z_t
+    mean-guided           after the jump, move the clean estimate against its own gradient; the network is not asked
+    initial noise         before sampling, find a noise whose clip at one step follows the target (as DITTO-2 does)
+
+The first two are jumps made of a jump, so they go with every sampler and edit. Moves are free of scale: the length of a
+step is that which would bring the loss to zero were its root linear (Gauss-Newton along the gradient; Polyak's step
+twice), limited to a share `reach` of what is moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from soundctm.control.objective import Loss
+from soundctm.denoisers import Jump
+from soundctm.editing.steering import Change
+from soundctm.schedule import append_dims
+
+OnStep = Callable[[int, torch.Tensor], None]  # (iteration, loss of every clip [B])
+
+
+def norms(x: torch.Tensor) -> torch.Tensor:
+    """[B] Euclidean norms of the rows."""
+    return x.flatten(1).norm(dim=1)
+
+
+def gradient(loss: Loss, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(loss [B], gradient of each row's own loss, shape of x); x stays as it is."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        values = loss(x)
+        (slope,) = torch.autograd.grad(values.sum(), x)
+    return values.detach(), slope
+
+
+def descend(
+    loss: Loss, x: torch.Tensor, iterations: int, reach: float, threshold: float = 0.0,
+    smooth: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> torch.Tensor:  # fmt: skip
+    """`x` moved `iterations` times down the slope of `loss`; a row stops once its loss is below `threshold`.
+
+    `smooth` maps a gradient to a direction. A row's step is 2 loss / <gradient, direction>, and never longer than
+    `reach` times the row; of all points seen, each row keeps its best.
+    """
+    best, lowest = x, None
+    for k in range(iterations + 1):
+        values, slope = gradient(loss, x)
+        better = values < lowest if lowest is not None else torch.ones_like(values, dtype=torch.bool)
+        best = torch.where(append_dims(better, x.ndim), x, best)
+        lowest = values if lowest is None else torch.minimum(values, lowest)
+        if k == iterations or bool((lowest <= threshold).all()):
+            break
+        direction = slope if smooth is None else smooth(slope)
+        along = (slope * direction).flatten(1).sum(1)
+        length = torch.minimum(
+            2 * values / along.clamp_min(1e-20), reach * norms(x) / norms(direction).clamp_min(1e-20)
+        )
+        length = torch.where(values > threshold, length, torch.zeros_like(length))
+        x = x - append_dims(length, x.ndim) * direction
+    return best
+
+
+@dataclass(frozen=True)
+class Window:
+    """The steps that are guided: those that start between two levels, as shares of the way down from sigma_max."""
+
+    first: float = 0.0
+    last: float = 1.0
+
+    def holds(self, t: torch.Tensor, fraction: Callable[[float], float]) -> bool:
+        return self.first - 1e-6 <= fraction(float(t.flatten()[0])) <= self.last + 1e-6
+
+
+def through_network(
+    jump: Jump, loss: Loss, sigma_min: float, iterations: int = 4, reach: float = 0.1, threshold: float = 0.0,
+    active: Callable[[torch.Tensor], bool] = lambda t: True,
+) -> Jump:  # fmt: skip
+    """The jump from a z_t moved so that its clean estimate follows the target. Costs a backward pass per iteration."""
+
+    def guided(z: torch.Tensor, t: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+        if active(t):
+            lowest = torch.full_like(t, sigma_min)
+            z = descend(lambda z: loss(jump(z, t, lowest)), z, iterations, reach, threshold)
+        return jump(z, t, s)
+
+    return guided
+
+
+def mean_guidance(
+    loss: Loss, iterations: int = 10, reach: float = 0.3, threshold: float = 0.0,
+    active: Callable[[torch.Tensor], bool] = lambda t: True,
+    smooth: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> Change:  # fmt: skip
+    """The change of the clean estimate, for `soundctm.editing.steering.steered`."""
+    return lambda clean, t: descend(loss, clean, iterations, reach, threshold, smooth) if active(t) else clean
+
+
+def optimise_noise(
+    jump: Jump, loss: Loss, noise: torch.Tensor, sigma_max: float, sigma_min: float, iterations: int = 70,
+    rate: float = 0.05, threshold: float = 0.0, on_step: OnStep | None = None,
+) -> torch.Tensor:  # fmt: skip
+    """A standard normal [B, C, ...] near `noise` whose clip at one step has a small loss.
+
+    Adam with step `rate`, the variance of every row put back to what it was; ends when all losses are below `threshold`.
+    Every row keeps the best noise seen.
+    """
+    top, lowest_level = (torch.tensor(level, device=noise.device) for level in (sigma_max, sigma_min))
+    size = norms(noise)
+    best, lowest = noise, torch.full((len(noise),), torch.inf, device=noise.device)
+    e = noise.clone()
+    optimiser = torch.optim.Adam([e], lr=rate)
+    for k in range(iterations + 1):
+        values, slope = gradient(lambda e: loss(jump(sigma_max * e, top, lowest_level)), e)
+        better = values < lowest
+        best, lowest = torch.where(append_dims(better, e.ndim), e.detach(), best), torch.minimum(values, lowest)
+        if on_step is not None:
+            on_step(k, lowest)
+        if k == iterations or bool((lowest <= threshold).all()):
+            break
+        # each row's gradient has unit norm, so that Adam's memory does not depend on the loss's units
+        e.grad = slope / append_dims(norms(slope).clamp_min(1e-20), e.ndim)
+        optimiser.step()
+        with torch.no_grad():
+            e *= append_dims(size / norms(e), e.ndim)
+    return best.clone()
