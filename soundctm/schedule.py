@@ -42,14 +42,20 @@ class SigmaSchedule:
         high, low = self.sigma_max ** (1 / self.rho), self.sigma_min ** (1 / self.rho)
         return (high + fraction * (low - high)) ** self.rho
 
-    def grid(self, scales: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    def fraction(self, sigma: float) -> float:
+        """How far down a noise level lies: the inverse of `at`."""
+        high, low = self.sigma_max ** (1 / self.rho), self.sigma_min ** (1 / self.rho)
+        return (high - sigma ** (1 / self.rho)) / (high - low)
+
+    def grid(self, scales: int, dtype: torch.dtype = torch.float32, strength: float = 1.0) -> torch.Tensor:
         """The `scales` >= 2 noise levels from sigma_max down to sigma_min, shape [scales].
 
-        An n-step sampler jumps along grid(n + 1); training draws from grid(40).
+        An n-step sampler jumps along grid(n + 1); training draws from grid(40). With a `strength` below 1 the levels
+        start that share of the way above sigma_min: 1 is sigma_max, 0 is sigma_min throughout.
         """
         if scales < 2:
             raise ValueError(f"a grid needs at least 2 scales, not {scales}")
-        return self.at(torch.arange(scales, dtype=torch.float64) / (scales - 1)).to(dtype)
+        return self.at((1 - strength) + strength * (torch.arange(scales, dtype=torch.float64) / (scales - 1))).to(dtype)
 
     def c_in(self, sigma: torch.Tensor) -> torch.Tensor:
         """Scale that gives the network input unit variance."""

@@ -12,13 +12,12 @@ twice), limited to a share `reach` of what is moved.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 
 from soundctm.control.objective import Loss
 from soundctm.denoisers import Jump
-from soundctm.editing.steering import Change
+from soundctm.steering import Change
 from soundctm.schedule import append_dims
 
 OnStep = Callable[[int, torch.Tensor], None]  # (iteration, loss of every clip [B])
@@ -65,19 +64,8 @@ def descend(
     return best
 
 
-@dataclass(frozen=True)
-class Window:
-    """The steps that are guided: those that start between two levels, as shares of the way down from sigma_max."""
-
-    first: float = 0.0
-    last: float = 1.0
-
-    def holds(self, t: torch.Tensor, fraction: Callable[[float], float]) -> bool:
-        return self.first - 1e-6 <= fraction(float(t.flatten()[0])) <= self.last + 1e-6
-
-
 def through_network(
-    jump: Jump, loss: Loss, sigma_min: float, iterations: int = 4, reach: float = 0.1, threshold: float = 0.0,
+    jump: Jump, loss: Loss, sigma_min: float, iterations: int, reach: float, threshold: float = 0.0,
     active: Callable[[torch.Tensor], bool] = lambda t: True,
 ) -> Jump:  # fmt: skip
     """The jump from a z_t moved so that its clean estimate follows the target. Costs a backward pass per iteration."""
@@ -92,32 +80,32 @@ def through_network(
 
 
 def mean_guidance(
-    loss: Loss, iterations: int = 10, reach: float = 0.3, threshold: float = 0.0,
+    loss: Loss, iterations: int, reach: float, threshold: float = 0.0,
     active: Callable[[torch.Tensor], bool] = lambda t: True,
     smooth: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> Change:  # fmt: skip
-    """The change of the clean estimate, for `soundctm.editing.steering.steered`."""
+    """The change of the clean estimate, for `soundctm.steering.steered`."""
     return lambda clean, t: descend(loss, clean, iterations, reach, threshold, smooth) if active(t) else clean
 
 
 def optimise_noise(
-    jump: Jump, loss: Loss, noise: torch.Tensor, sigma_max: float, sigma_min: float, iterations: int = 70,
-    rate: float = 0.05, threshold: float = 0.0, on_step: OnStep | None = None,
+    clean: Callable[[torch.Tensor], torch.Tensor], loss: Loss, noise: torch.Tensor, iterations: int, rate: float, threshold: float = 0.0,
+    on_step: OnStep | None = None,
 ) -> torch.Tensor:  # fmt: skip
-    """A standard normal [B, C, ...] near `noise` whose clip at one step has a small loss.
+    """A standard normal [B, C, ...] near `noise` whose clip `clean`(noise), made at one step, has a small loss.
 
-    Adam with step `rate`, the variance of every row put back to what it was; ends when all losses are below `threshold`.
-    Every row keeps the best noise seen.
+    Adam with step `rate`; every row's norm is put back to what it was after each. Ends when all losses are below
+    `threshold`, and every row keeps the best noise seen.
     """
-    top, lowest_level = (torch.tensor(level, device=noise.device) for level in (sigma_max, sigma_min))
     size = norms(noise)
     best, lowest = noise, torch.full((len(noise),), torch.inf, device=noise.device)
     e = noise.clone()
     optimiser = torch.optim.Adam([e], lr=rate)
     for k in range(iterations + 1):
-        values, slope = gradient(lambda e: loss(jump(sigma_max * e, top, lowest_level)), e)
+        values, slope = gradient(lambda e: loss(clean(e)), e)
         better = values < lowest
-        best, lowest = torch.where(append_dims(better, e.ndim), e.detach(), best), torch.minimum(values, lowest)
+        best = torch.where(append_dims(better, e.ndim), e.detach(), best).clone()
+        lowest = torch.where(better, values, lowest)
         if on_step is not None:
             on_step(k, lowest)
         if k == iterations or bool((lowest <= threshold).all()):
@@ -127,4 +115,4 @@ def optimise_noise(
         optimiser.step()
         with torch.no_grad():
             e *= append_dims(size / norms(e), e.ndim)
-    return best.clone()
+    return best

@@ -93,6 +93,11 @@ class Sound:
         return size, round(self.rate * HOP_SECONDS), torch.hann_window(size, dtype=torch.float64)
 
 
+def mel_centres(config: Any) -> Tensor:
+    """Centre of every band of a log-mel front end in Hz, [mels]."""
+    return _mel_bands(config)[0]
+
+
 @functools.lru_cache(maxsize=8)
 def _mel_bands(config: Any) -> tuple[Tensor, Tensor, Tensor]:
     """(centre in Hz, share of the spectrum, power per squared mel value) of every band [mels] of a log-mel front end, float64."""

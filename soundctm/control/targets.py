@@ -39,7 +39,9 @@ class Curve:
             if after == before:
                 raise UserError(f"the curve has two points at {after:g} s; give one")
             if after < before:
-                raise UserError(f"the curve's point at {after:g} s comes after the one at {before:g} s; times must rise")
+                raise UserError(
+                    f"the curve's point at {after:g} s comes after the one at {before:g} s; times must rise"
+                )
 
     def __str__(self) -> str:
         return " ".join(f"{time:g}:{value:g}" for time, value in self.points)

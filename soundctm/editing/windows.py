@@ -11,7 +11,7 @@ import math
 import torch
 
 from soundctm.denoisers import Jump
-from soundctm.editing.steering import along_time
+from soundctm.steering import along_time
 
 OVERLAP = 0.5  # of two neighbouring windows
 GOLDEN = (5**0.5 - 1) / 2  # its multiples spread evenly
