@@ -21,7 +21,7 @@ def in_chunks(
     if frames <= chunk + 2 * context:
         return decode(latents)
     fade = context // 2 * samples_per_frame  # samples on either side of a join
-    rising = (torch.arange(2 * fade, device=latents.device) + 0.5) / max(1, 2 * fade)
+    rising = (torch.arange(2 * fade, device=latents.device) + 0.5) / max(1, 2 * fade)  # shares of the new piece
     joined: Tensor | None = None
     for start in range(0, frames, chunk):
         end = min(start + chunk, frames)
@@ -36,6 +36,8 @@ def in_chunks(
         if start:
             overlap = min(2 * fade, piece.shape[1])
             head = joined[:, left : left + overlap]
-            piece = torch.cat((torch.lerp(head, piece[:, :overlap], rising[:overlap]), piece[:, overlap:]), dim=1)
+            piece = torch.cat(
+                (torch.lerp(head, piece[:, :overlap], rising[:overlap].to(piece.dtype)), piece[:, overlap:]), dim=1
+            )
         joined[:, left:right] = piece
     return joined

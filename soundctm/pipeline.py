@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from soundctm.checkpoints import Components, load_checkpoint, save_checkpoint
-from soundctm.defaults import SEED, Omega, SamplingWarning, Settings, settle
 from soundctm.control.control import Control
+from soundctm.defaults import SEED, Omega, SamplingWarning, Settings, settle
 from soundctm.denoisers import Jump, StudentDenoiser, TeacherDenoiser, guided, guided_jump
 from soundctm.devices import default_device
 from soundctm.editing import operations

@@ -17,8 +17,8 @@ import torch
 
 from soundctm.control.objective import Loss
 from soundctm.denoisers import Jump
-from soundctm.steering import Change
 from soundctm.schedule import append_dims
+from soundctm.steering import Change
 
 OnStep = Callable[[int, torch.Tensor], None]  # (iteration, loss of every clip [B])
 
@@ -80,17 +80,32 @@ def through_network(
 
 
 def mean_guidance(
-    loss: Loss, iterations: int, reach: float, threshold: float = 0.0,
+    loss: Loss,
+    iterations: int,
+    reach: float,
+    threshold: float = 0.0,
     active: Callable[[torch.Tensor], bool] = lambda t: True,
-    smooth: Callable[[torch.Tensor], torch.Tensor] | None = None,
-) -> Change:  # fmt: skip
+) -> Change:
     """The change of the clean estimate, for `soundctm.steering.steered`."""
-    return lambda clean, t: descend(loss, clean, iterations, reach, threshold, smooth) if active(t) else clean
+    return lambda clean, t: descend(loss, clean, iterations, reach, threshold, bands_together) if active(t) else clean
+
+
+def bands_together(slope: torch.Tensor, alone: float = 0.1) -> torch.Tensor:
+    """A direction for latents [B, C, T, F, ...] that moves the bands of a frame mostly as one.
+
+    The gradient of a level is large where the sound is loud already: following it flattens a spectrum or hollows it
+    out. Its mean over the bands is a gain. Where that mean is zero, as for a measure that no gain changes, the gradient
+    itself is left. Latents [B, C, T] are their own bands.
+    """
+    if slope.ndim < 4:
+        return slope
+    mean = slope.mean(dim=tuple(range(3, slope.ndim)), keepdim=True)
+    return (1 - alone) * mean + alone * slope
 
 
 def optimise_noise(
-    clean: Callable[[torch.Tensor], torch.Tensor], loss: Loss, noise: torch.Tensor, iterations: int, rate: float, threshold: float = 0.0,
-    on_step: OnStep | None = None,
+    clean: Callable[[torch.Tensor], torch.Tensor], loss: Loss, noise: torch.Tensor, iterations: int, rate: float,
+    threshold: float = 0.0, on_step: OnStep | None = None,
 ) -> torch.Tensor:  # fmt: skip
     """A standard normal [B, C, ...] near `noise` whose clip `clean`(noise), made at one step, has a small loss.
 

@@ -32,7 +32,7 @@ def centroid(sound: Sound) -> Tensor:
 
 
 def onsets(sound: Sound) -> Tensor:
-    """Onset strength in dB: how much a frame is louder than the one 30 ms before, mean over frequency, falls not counted."""
+    """Onset strength in dB: how much louder a frame is than the one 30 ms before, mean over frequency; falls are 0."""
     level = 10 * (sound.power + FLOOR * sound.widths).log10()
     rise = (torch.relu(level[:, 3:] - level[:, :-3]) * sound.widths).sum(2)
     return torch.nn.functional.pad(rise, (3, 0))

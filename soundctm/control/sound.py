@@ -1,4 +1,4 @@
-"""What a measure may look at: a sound's power over time and frequency, its waveform, and its log-mel where there is one.
+"""What a measure may look at: power over time and frequency, the waveform, and the log-mel where there is one.
 
 `power` has one form for every source, so that a measure is written once: [B, frames, bins] in units in which the sum
 over bins is the mean square of the frame under a squared Hann window of 64 ms; a frame every 10 ms, the first one
@@ -50,7 +50,9 @@ class Sound:
         """[B, samples] at `rate` Hz."""
         if self._waveform is not None:
             return self._waveform
-        return getattr(self._codec, "synthesise", self._codec.decode)(self._latents)
+        codec = self._codec
+        # `decode` is for listening: a codec may limit what it gives, and follow no gradients
+        return (codec.synthesise if hasattr(codec, "synthesise") else codec.decode)(self._latents)
 
     @functools.cached_property
     def log_mel(self) -> Tensor:
@@ -100,7 +102,7 @@ def mel_centres(config: Any) -> Tensor:
 
 @functools.lru_cache(maxsize=8)
 def _mel_bands(config: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """(centre in Hz, share of the spectrum, power per squared mel value) of every band [mels] of a log-mel front end, float64."""
+    """(centre in Hz, share of the spectrum, power per squared mel value) of every band [mels]; float64."""
     bins = config.n_fft // 2 + 1
     basis = torchaudio.functional.melscale_fbanks(
         bins, config.fmin, config.fmax, config.n_mels, config.sampling_rate, norm="slaney", mel_scale="slaney"

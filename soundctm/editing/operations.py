@@ -18,11 +18,11 @@ import numpy as np
 import torch
 
 from soundctm.editing.bands import Band, latent_band_mask, paste_bands
-from soundctm.editing.clip import Audio, check_length, decode_loop, encode, frames_of, read_init
+from soundctm.editing.clip import Audio, check_length, encode, frames_of, read_init
 from soundctm.editing.regions import FADE, SOFT, Region, check_regions, frame_mask, paste, sample_mask
 from soundctm.editing.sampling import Known
-from soundctm.steering import along_time
 from soundctm.errors import UserError
+from soundctm.steering import along_time
 
 if TYPE_CHECKING:
     from soundctm.pipeline import SoundCTMOutput, SoundCTMPipeline

@@ -22,12 +22,12 @@ import torch
 from soundctm.control.control import NETWORK, NOISE, Control
 from soundctm.control.guidance import mean_guidance, optimise_noise, through_network
 from soundctm.denoisers import Jump
-from soundctm.steering import along_time, blend_noise, blended, keeping, repaint, steered
 from soundctm.editing.windows import windowed
 from soundctm.errors import UserError
 from soundctm.samplers import SAMPLERS, clip_noise
 from soundctm.schedule import SigmaSchedule
 from soundctm.seeds import clip_seeds
+from soundctm.steering import along_time, blend_noise, blended, keeping, repaint, steered
 
 OnStep = Callable[[int, torch.Tensor], None]  # (k, state after jump k)
 

@@ -22,6 +22,7 @@ from soundctm.inference.finishing import finish, is_nearly_silent
 from soundctm.inference.manifest import Entry, Manifest
 from soundctm.inference.options import InferenceOptions
 from soundctm.inference.output import wav_bytes
+from soundctm.inference.steering import Steered
 
 if TYPE_CHECKING:
     from soundctm.pipeline import SoundCTMPipeline
@@ -43,26 +44,26 @@ def generate(
     """
     folder = manifest.path.parent
     silent = []
-    seconds = generated_seconds(pipeline.codec, options.target_length)
+    steered = Steered(pipeline, options, generated_seconds(pipeline.codec, options.target_length))
     with tqdm(total=len(entries), unit="clip", disable=not show_progress) as bar:
         for start in range(0, len(entries), options.batch_size):
             batch = entries[start : start + options.batch_size]
             begun = time.perf_counter()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", SamplingWarning)  # `run` said it
-                made = pipeline(
+                made, errors = steered.make(
                     [entry.caption for entry in batch],
-                    settings.steps,
+                    [int(entry.seed) for entry in batch],
+                    num_inference_steps=settings.steps,
                     sampler=settings.sampler,
                     omega=NO_OMEGA if settings.omega is None else settings.omega,
                     nu=settings.nu,
                     gamma=settings.gamma,
-                    seconds=seconds,
-                    seed=[int(entry.seed) for entry in batch],
                 )
             took = (time.perf_counter() - begun) / len(batch)
-            for entry, audio in zip(batch, made.audios, strict=True):
-                audio, rate = finish(audio, made.sampling_rate, options.target_length, options.sampling_rate)
+            length = None if options.init_audio else options.target_length
+            for row, (entry, audio) in enumerate(zip(batch, made.audios, strict=True)):
+                audio, rate = finish(audio, made.sampling_rate, length, options.sampling_rate)
                 if not np.isfinite(audio).all():
                     raise UserError(f"{entry.caption!r} gave sound that is not finite; try --dtype float32")
                 if is_nearly_silent(audio):
@@ -72,7 +73,14 @@ def generate(
                         silent.append(what)
                         bar.update()
                         continue
-                done = dataclasses.replace(entry, seconds=f"{len(audio) / rate:g}", generation_seconds=f"{took:.3f}")
+                done = dataclasses.replace(
+                    entry,
+                    seconds=f"{len(audio) / rate:g}",
+                    generation_seconds=f"{took:.3f}",
+                    score="" if made.scores is None else f"{made.scores[row]:.4g}",
+                    chosen_seed=str(made.seeds[row]) if options.rank == "best" else "",
+                    control_error="" if errors[row] is None else f"{errors[row]:.4g}",
+                )
                 _write(folder / entry.file, audio, rate, done, manifest, options.save_spectrograms)
                 bar.update()
     return silent

@@ -19,6 +19,7 @@ from soundctm.errors import UserError
 from soundctm.files import append_line, write_whole
 
 MANIFEST = "manifest.csv"
+RESULTS = ("file", "checkpoint", "seconds", "generation_seconds", "score", "chosen_seed", "control_error")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,10 @@ class Entry:
     target_length: str  # seconds, as asked for
     seconds: str = ""  # of sound
     generation_seconds: str = ""  # it took, its share of the batch
+    steering: str = ""  # JSON of the options of soundctm.inference.steering that were given
+    score: str = ""  # agreement with the caption, where it was ranked
+    chosen_seed: str = ""  # of the best candidate, where only that was kept
+    control_error: str = ""  # mean squared distance from the curve, in squared units of the measure
 
     @property
     def is_pending(self) -> bool:
@@ -49,8 +54,7 @@ class Entry:
 
     def settings(self) -> dict[str, str]:
         """What decides the sound; the checkpoint counts by its content, not by where it lies."""
-        results = ("file", "checkpoint", "seconds", "generation_seconds")
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in results}
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in RESULTS}
 
     def difference(self, other: Entry) -> str:
         """For people: the settings in which `self` differs from `other`."""
@@ -59,6 +63,7 @@ class Entry:
 
 
 COLUMNS = [field.name for field in dataclasses.fields(Entry)]
+OLDER = COLUMNS[: COLUMNS.index("steering")]  # of manifests before clips could be steered
 
 
 class Manifest:
@@ -77,7 +82,7 @@ class Manifest:
         if not self.path.exists():
             return {}
         rows = csv.DictReader(io.StringIO(self._whole_lines(), newline=""))
-        if rows.fieldnames is not None and list(rows.fieldnames) != COLUMNS:
+        if rows.fieldnames is not None and list(rows.fieldnames) not in (COLUMNS, OLDER):
             raise UserError(f"{self.path} was not written by this version of the script; use another --output_dir")
         complete = (row for row in rows if None not in row and None not in row.values())
         return {row["file"]: Entry(**row) for row in complete}

@@ -14,6 +14,7 @@ from pathlib import Path
 from soundctm.config import option
 from soundctm.defaults import NO_OMEGA, SAMPLERS, SEED, Omega
 from soundctm.errors import UserError
+from soundctm.inference.steering import SteeringOptions, check_steering
 
 HISTORIC = {"determinisitc": "deterministic"}  # as the official script spells it
 WEIGHTS = ("ema", "student", "teacher")
@@ -29,7 +30,7 @@ RELEASED_UNET_CONFIG = "configs/diffusion_model_config.json"  # what official co
 
 
 @dataclass(frozen=True)
-class InferenceOptions:
+class InferenceOptions(SteeringOptions):
     """One run of `ctm_inference.py`."""
 
     # what to make
@@ -40,7 +41,12 @@ class InferenceOptions:
     )
     only: tuple[str, ...] = option((), "a file of the manifest; may be given several times", unset="all")
     prefix: str | None = option(None, "text put before every caption")
-    num_samples: int = option(1, "clips per caption")
+    num_samples: int = option(1, "clips per caption", aliases=("num_waveforms_per_prompt",))
+    refine: str | None = option(
+        None,
+        "a clip of an earlier run again with more steps (4 unless --num_steps), instead of captions",
+        value="FOLDER/manifest.csv:NAME.wav",
+    )
     seed: int = option(SEED, "with the file name or caption and the sample's number it decides a clip")
 
     # the model: one of our folders, or the official files
@@ -138,10 +144,13 @@ def check_options(options: InferenceOptions) -> None:
     rate = options.sampling_rate
     if rate is not None and not (math.isfinite(rate) and rate == int(rate) and 1000 <= rate <= 384_000):
         raise UserError(f"sampling_rate is {rate}; it must be a whole number of Hz from 1000 to 384000")
-    if not options.prompt and options.test_file is None and options.manifest is None:
-        raise UserError("nothing to make: give --prompt or --test_file")
+    if not options.prompt and options.test_file is None and options.manifest is None and options.refine is None:
+        raise UserError("nothing to make: give --prompt or --test_file (or --refine, --manifest)")
     if options.only and options.manifest is None:
         raise UserError("--only chooses rows of a --manifest, and none is given")
+    if options.refine is not None and (options.prompt or options.test_file is not None or options.manifest is not None):
+        raise UserError("--refine takes the caption of its row; give it without --prompt, --test_file and --manifest")
+    check_steering(options)
     _check_model_files(options)
 
 

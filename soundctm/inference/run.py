@@ -24,6 +24,8 @@ from soundctm.inference.model import checkpoint_defaults, checkpoint_files, fing
 from soundctm.inference.options import InferenceOptions
 from soundctm.inference.output import ensure_writable, to_make
 from soundctm.inference.prompts import read_prompts
+from soundctm.inference.refining import refined
+from soundctm.inference.steering import check_control, sound_seconds, steering_cell
 from soundctm.inference.workers import Workers
 
 if TYPE_CHECKING:
@@ -66,13 +68,17 @@ def run(options: InferenceOptions, load: Load | None = None) -> Path:
     `load(options, device)` gives the pipeline, and is called only if a clip is missing; default `load_pipeline`.
     """
     earlier = chosen_entries(options.manifest, options.only) if options.manifest else []
-    if earlier:
+    if options.refine is not None:
+        options, clips = refined(options)
+    elif earlier:
         clips = clips_of(earlier)
     else:
         prompts = read_prompts(options.test_file, options.prompt, options.prefix)
-        clips = plan_clips(prompts, options.seed, options.num_samples)
+        # of ranked candidates the best alone is a clip
+        clips = plan_clips(prompts, options.seed, 1 if options.rank == "best" else options.num_samples)
     name, files = checkpoint_files(options)
     defaults = checkpoint_defaults(options)
+    check_control(options, clip_seconds(options, defaults))
     settings, remarks = settle(
         defaults,
         options.weights,
@@ -82,6 +88,7 @@ def run(options: InferenceOptions, load: Load | None = None) -> Path:
         nu=options.nu,
         gamma=options.sampling_gamma,
     )
+    check_negative(options, settings)
     wanted = entries_of(clips, options, settings, defaults, name, fingerprint(files))
 
     if any(entry.fingerprint != wanted[0].fingerprint for entry in earlier):
@@ -171,10 +178,24 @@ def entries_of(
             fingerprint=digest or checkpoint,
             dtype=options.dtype,
             sampling_rate=_cell(options.sampling_rate or defaults.sampling_rate),
-            target_length=_cell(options.target_length or defaults.seconds),
+            target_length="" if options.init_audio else _cell(options.target_length or defaults.seconds),
+            steering=steering_cell(options),
         )
         for clip in clips
     ]
+
+
+def clip_seconds(options: InferenceOptions, defaults: Defaults) -> float | None:
+    """Length of the clips to be made; None where only the model knows it."""
+    if options.init_audio is not None:
+        return sound_seconds(options) + options.extend_before + options.extend_after
+    return options.target_length or defaults.seconds
+
+
+def check_negative(options: InferenceOptions, settings: Settings) -> None:
+    """Raises UserError for a negative prompt that would do nothing."""
+    if options.negative_prompt is not None and settings.nu == 1.0:
+        raise UserError("--negative_prompt has no effect at nu 1; give --nu above 1, for example 1.5")
 
 
 def completed(entries: dict[str, Entry], defaults: Defaults) -> dict[str, Entry]:

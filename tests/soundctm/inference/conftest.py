@@ -29,7 +29,7 @@ class FakePipeline:
         seconds = settings["seconds"] or SECONDS
         t = np.arange(round(seconds * RATE)) / RATE
         audios = [np.sin(2 * np.pi * (200 + seed % 4000) * t) for seed in settings["seed"]]
-        return SimpleNamespace(audios=np.asarray(audios, np.float32), sampling_rate=RATE)
+        return SimpleNamespace(audios=np.asarray(audios, np.float32), sampling_rate=RATE, scores=None, seeds=None)
 
 
 @pytest.fixture
