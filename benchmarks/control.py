@@ -75,7 +75,7 @@ class Judge:
         features, _ = clip_features(self.net, waveforms)
         targets = torch.tensor([NAMES.index(label) for label in labels])
         per_class = per_class_accuracy(self.classifier.predict(features), targets, NAMES)
-        return sum(per_class.values()) / len(per_class), float(frechet_distance(features, self.real))
+        return sum(per_class.values()) / len(per_class), frechet_distance(self.real, features, level=None).value
 
 
 def measure(pipe, judge, rows, curves, batch_size, steps, method, options) -> dict[str, float]:

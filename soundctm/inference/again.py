@@ -11,6 +11,7 @@ from soundctm.defaults import HEUN
 from soundctm.errors import UserError
 from soundctm.inference.clips import Clip
 from soundctm.inference.manifest import Entry, Manifest
+from soundctm.inference.steering import read_cell
 
 NEW = ("prompt", "test_file", "prefix", "seed", "num_samples")  # belong to new clips
 MODEL_FILES = ("checkpoint", "model", "ema_model", "training_args")
@@ -53,6 +54,10 @@ def shared_options(entries: Sequence[Entry], given: Mapping[str, Any]) -> dict[s
             raise UserError(f"the rows have {column} {' and '.join(values)}; choose with --only, or give --{name}")
         if values != [HEUN]:
             found[name] = values[0]
+    steering = sorted({entry.steering for entry in entries})
+    if len(steering) > 1:
+        raise UserError("the rows were steered in different ways; choose with --only")
+    found |= {name: value for name, value in read_cell(steering[0], "the manifest").items() if name not in given}
     if not any(name in given for name in MODEL_FILES):
         places = sorted({entry.checkpoint for entry in entries})
         if len(places) > 1:

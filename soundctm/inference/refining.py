@@ -13,7 +13,7 @@ from soundctm.errors import UserError
 from soundctm.inference.clips import Clip
 from soundctm.inference.manifest import Entry, Manifest
 from soundctm.inference.options import InferenceOptions
-from soundctm.inference.steering import SteeringOptions, read_cell
+from soundctm.inference.steering import CANDIDATES, SteeringOptions, read_cell
 
 STEPS = 4  # where --num_steps is not given
 
@@ -54,7 +54,8 @@ def refined(options: InferenceOptions) -> tuple[InferenceOptions, list[Clip]]:
     if not options.official and options.checkpoint is None:
         values["checkpoint"] = entry.checkpoint
     steering = read_cell(entry.steering, options.refine)
-    steering.pop("rank", None)  # the choice is made
+    for name in ("rank", CANDIDATES):  # the choice is made
+        steering.pop(name, None)
     defaults = {field.name: field.default for field in dataclasses.fields(SteeringOptions)}
     values |= {name: value for name, value in steering.items() if getattr(options, name) == defaults[name]}
     steps = options.num_steps or STEPS

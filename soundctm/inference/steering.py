@@ -94,7 +94,6 @@ def read_cell(text: str, where: str) -> dict[str, Any]:
     known = {field.name for field in dataclasses.fields(SteeringOptions)} | {SOUND, CANDIDATES}
     if not isinstance(values, Mapping) or not set(values) <= known:
         raise UserError(f"{where}: the column steering holds unknown options: {text[:60]!r}")
-    values.pop(CANDIDATES, None)
     digest = values.pop(SOUND, None)
     if digest is not None:
         path = Path(str(values.get("init_audio", "")))
@@ -120,7 +119,7 @@ def check_steering(options: SteeringOptions) -> None:
 
     Imports torch only if something steers.
     """
-    if not given(_without_sound(options)) and not options.init_audio:
+    if all(getattr(options, field.name) == field.default for field in dataclasses.fields(SteeringOptions)):
         return
     from soundctm.editing import parse_bands, parse_regions
     from soundctm.editing.clip import check_length, read_init
@@ -280,9 +279,3 @@ def _pair(text: str, name: str) -> tuple[float, float]:
     except ValueError:
         raise UserError(f"{name} is {text!r}; give two numbers, for example 0:1") from None
     return first, last
-
-
-def _without_sound(options: SteeringOptions) -> SteeringOptions:
-    return SteeringOptions(
-        **{f.name: getattr(options, f.name) for f in dataclasses.fields(SteeringOptions) if f.name != "init_audio"}
-    )

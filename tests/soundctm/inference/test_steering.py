@@ -78,7 +78,8 @@ def test_edits_are_repeated_by_the_same_command(make, clip, arguments):
     assert json.loads(row["steering"])["init_audio"] == clip and row["target_length"] == ""
     assert len(sound) == (24000 if "--extend_before" in arguments else 16000)
     _, (again,) = make("b", *command)
-    assert (sound == again).all()
+    _, (replayed,) = make("c", "--manifest", "a/manifest.csv")
+    assert (sound == again).all() and (sound == replayed).all()
 
 
 def test_another_sound_is_another_clip(make, clip, tmp_path):
