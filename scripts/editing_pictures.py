@@ -1,6 +1,6 @@
 """The pictures of docs/editing.md: spectrograms before and after each operation, made with the small model.
 
-    python scripts/editing_pictures.py          # writes docs/editing/*.png
+python scripts/editing_pictures.py          # writes docs/editing/*.png
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def main() -> None:
     clip = pipe(text, **steps).audios[0]
 
     def show(name: str, **after: np.ndarray) -> None:
-        draw(args.output_dir / f"{name}.png", {"before": clip, **{k.replace("_", " "): v for k, v in after.items()}}, rate)
+        sounds = {"before": clip, **{title.replace("_", " "): audio for title, audio in after.items()}}
+        draw(args.output_dir / f"{name}.png", sounds, rate)
 
     show("vary", strength_02=pipe.vary(text, clip, strength=0.2, **steps).audios[0],
          strength_05=pipe.vary(text, clip, strength=0.5, **steps).audios[0])  # fmt: skip
