@@ -3,9 +3,10 @@
     python -m benchmarks.control --corpus data/corpus --output_dir outputs/control            # 100 captions, 4 curves
     python -m benchmarks.control --corpus data/corpus --output_dir outputs/control --captions 20 --curves rise two-hits
 
-One row per method and number of steps: the intensity error (dB^2, mean over frames, clips and curves, of the waveform), the class accuracy (soundctm.evaluation.models.class_accuracy), FAD over YAMNet's embeddings against the real
-training clips, and seconds per clip. A row that is finished is kept in OUTPUT_DIR/results.json, so the same command goes
-on where it stopped; other options need another folder. Captions are those of data/class_prompts.csv, classes in turn.
+One row per method and number of steps: the intensity error (dB^2, mean over frames, clips and curves, of the waveform),
+the class accuracy (soundctm.evaluation.models.class_accuracy), FAD over YAMNet's embeddings against the real training
+clips, and seconds per clip. A row that is finished is kept in OUTPUT_DIR/results.json, so the same command goes on
+where it stopped; other options need another folder. Captions: data/class_prompts.csv, classes in turn.
 """
 
 from __future__ import annotations
