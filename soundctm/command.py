@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from soundctm.config import add_arguments, config_from_args
@@ -30,6 +31,11 @@ def exit_code(act: Callable[[], object]) -> int:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def started_as(script: str, module: str) -> str:
+    """What the user called, of the script at the root and the module that it runs, which an installed package has."""
+    return script if Path(sys.argv[0]).name == script else f"python -m {module}"
 
 
 def run_module(

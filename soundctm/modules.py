@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ COMMANDS = {  # where to go instead
     "soundctm.evaluation": "python numerical_evaluation.py, or python -m soundctm.evaluation.folders.run",
     "soundctm.checkpoints": "python -m soundctm.checkpoints.convert",
 }
+RUNS = re.compile(r'^if __name__ == "__main__":', re.MULTILINE)
 WRONG = 2
 
 
@@ -19,15 +21,24 @@ def refuse_what_is_no_command(package: str) -> None:
     """Ends the process when it was started as `python -m MODULE` of a module of `package` that runs nothing.
 
     Called while the package is imported, which is before its module is run; `sys.argv[0]` is "-m" only then.
+    A module that does not exist is left to Python, which says so.
     """
-    if sys.argv[:1] != ["-m"] or "-m" not in sys.orig_argv:
-        return
-    name = sys.orig_argv[sys.orig_argv.index("-m") + 1]
-    if not name.startswith(f"{package}."):
+    name = started_module(package)
+    if name is None:
         return
     path = Path(sys.modules[package].__path__[0], *name.split(".")[1:])
     source = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
-    if source.is_file() and '__name__ == "__main__"' not in source.read_text(encoding="utf-8"):
+    if not path.is_dir() and not source.is_file():
+        return
+    if not source.is_file() or not RUNS.search(source.read_text(encoding="utf-8")):
         better = next((text for start, text in COMMANDS.items() if name.startswith(start)), "python ctm_inference.py")
         print(f"error: {name} is no command; try {better}", file=sys.stderr)
         sys.exit(WRONG)
+
+
+def started_module(package: str) -> str | None:
+    """The module of `package` that `python -m` is about to run; None when it is another or none."""
+    if sys.argv[:1] != ["-m"]:
+        return None
+    found = re.search(rf"\0-[A-Za-z]*m\0?({re.escape(package)}(?:\.\w+)*)(?:\0|$)", "\0".join(sys.orig_argv))
+    return None if found is None else found[1]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soundctm.command import exit_code
+from soundctm.command import exit_code, started_as
 from soundctm.config import add_arguments, config_from_args, save_config
 from soundctm.defaults import NO_OMEGA, Defaults, Settings, settle
 from soundctm.errors import UserError
@@ -41,7 +41,7 @@ Load = Callable[[InferenceOptions, str], "SoundCTMPipeline"]
 def parse_options(arguments: Sequence[str]) -> InferenceOptions:
     """The options of a command line. Raises UserError; exits on --help and on unknown flags, as argparse does."""
     parser = argparse.ArgumentParser(
-        prog="ctm_inference.py",
+        prog=started_as("ctm_inference.py", "soundctm.inference.run"),
         description="Make sounds from captions.",
         allow_abbrev=False,
         conflict_handler="resolve",

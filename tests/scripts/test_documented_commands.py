@@ -168,18 +168,3 @@ def test_documented_options_have_one_table_of_defaults():
     assert {"steps", "sampler", "omega", "nu", "gamma", "omega_range", "seconds"} <= own
     for name in ("num_steps", "sampler", "omega", "nu", "sampling_gamma"):
         assert getattr(InferenceOptions, name) is None, f"{name} has a default of its own"
-
-
-@pytest.mark.parametrize(
-    "module",
-    sorted(
-        path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
-        for path in (ROOT / "soundctm").rglob("*.py")
-        if path.name not in ("__init__.py", "__main__.py") and '__name__ == "__main__"' not in path.read_text("utf-8")
-    )[::12],
-)
-def test_a_module_that_is_no_command_says_so(module):
-    done = subprocess.run(
-        [sys.executable, "-m", module, "--prompt", "x"], cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 2 and f"{module} is no command" in done.stderr, done

@@ -113,7 +113,8 @@ def _content(path: Path) -> bytes:
 
 def main(arguments: Sequence[str]) -> int:
     """Writes a published file as safetensors."""
-    parser = argparse.ArgumentParser(prog="openl3_files", description=main.__doc__)
+    prog = "python -m soundctm.evaluation.extractors.openl3_files"
+    parser = argparse.ArgumentParser(prog=prog, description=main.__doc__)
     parser.add_argument("published", type=Path, help="the .h5, .h5.gz or .pth.tar")
     parser.add_argument("output", type=Path, help="the .safetensors to write")
     options = parser.parse_args(arguments)

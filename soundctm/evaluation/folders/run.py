@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from soundctm.command import exit_code
+from soundctm.command import exit_code, started_as
 from soundctm.config import add_arguments, config_from_args, save_config
 from soundctm.data.names import shown
 from soundctm.evaluation.folders.options import EvaluationOptions
@@ -18,7 +18,10 @@ DESCRIPTION = "Scores of generated clips: how far from real ones, how well they 
 def parse_options(arguments: Sequence[str]) -> EvaluationOptions:
     """The options of a command line. Raises UserError; exits on --help and on unknown flags, as argparse does."""
     parser = argparse.ArgumentParser(
-        prog="numerical_evaluation.py", description=DESCRIPTION, allow_abbrev=False, conflict_handler="resolve"
+        prog=started_as("numerical_evaluation.py", "soundctm.evaluation.folders.run"),
+        description=DESCRIPTION,
+        allow_abbrev=False,
+        conflict_handler="resolve",
     )
     add_arguments(parser, EvaluationOptions)
     # A path may contain spaces and commas, and there may be several: not a list in one value.

@@ -113,7 +113,7 @@ def _sections(options: ListenOptions, maker: ClipMaker, columns: dict[str, Gener
             "noise."
         ),
         document.paragraph(f"Times were measured on {'; '.join(machines)}."),
-        document.table(header, rows),
+        document.table(header, rows, row_headings=True),
     ]
 
 

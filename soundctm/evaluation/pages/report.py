@@ -52,7 +52,7 @@ def _numbers(report: Report) -> document.Html:
                 f"{result.extractor}, weights {result.weights_hash[:12]}",
             ]
         )
-    return document.table(COLUMNS, rows)
+    return document.table(COLUMNS, rows, row_headings=True)
 
 
 def _classes(report: Report) -> list[document.Html]:

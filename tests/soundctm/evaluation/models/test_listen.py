@@ -1,8 +1,10 @@
 """The listening page of a tiny checkpoint: every player and thumbnail, and the sheet of steps."""
 
 import csv
+import html
 import io
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from script_runs import ROOT
 from tiny import SECONDS
 
 from soundctm.evaluation.models import listen
+from soundctm.evaluation.pages import document
 
 CAPTIONS = "file_name,caption\na.wav,rain & <script>alert(1)</script>\nb.wav,wind\n"
 
@@ -72,3 +75,19 @@ def test_the_captions_that_come_along_are_partly_new_to_the_model():
     known = (ROOT / "data" / "captions.yaml").read_text() + (ROOT / "data" / "corpus.csv").read_text()
     new = [caption for caption in captions if any(word not in known for word in caption.split())]
     assert 10 <= len(captions) <= 16 and 3 <= len(new) <= len(captions) // 2
+
+
+def test_the_page_that_comes_along_is_laid_out_as_pages_are_now():
+    """Its sounds and texts, laid out again, give the same file: it has today's style and one row per caption."""
+    page = (ROOT / "docs" / "listen.html").read_text()
+    start, end = page.index("<table>"), page.index("</table>\n") + len("</table>\n")
+    head, *rows = (
+        [document.Html(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)]
+        for row in re.findall(r"<tr>(.*?)</tr>", page[start:end])
+    )
+    intro = document.Html(page[page.index("</h1>\n") + len("</h1>\n") : start])
+    title = html.unescape(re.search("<h1>(.*)</h1>", page)[1])
+    assert page == document.page(title, intro, document.table(head, rows, row_headings=True))
+    with open(ROOT / "data" / "listen_captions.csv", newline="") as file:
+        assert [html.unescape(row[0]) for row in rows] == [row["caption"] for row in csv.DictReader(file)]
+    assert all("<img" in cell and "<audio" in cell for row in rows for cell in row[1:])

@@ -1,4 +1,6 @@
-"""Pages are well-formed, hold everything they show, and take no text for markup."""
+"""Pages are well-formed, hold everything they show, take no text for markup, and fit a narrow screen."""
+
+import re
 
 import numpy as np
 import pytest
@@ -66,6 +68,48 @@ def test_text_comes_out_as_it_went_in(text):
 def test_a_row_of_the_wrong_width_is_an_error():
     with pytest.raises(ValueError, match="2 cells for 1 columns"):
         document.table(["a"], [["b", "c"]])
+
+
+def rules(style):
+    """{selector: {property: value}} of style rules without the blocks of @media."""
+    plain = re.sub(r"@media[^{]*\{(?:[^{}]*\{[^{}]*\})*\s*\}", "", style)
+    found = {}
+    for selectors, body in re.findall(r"([^{}]+)\{([^{}]*)\}", plain):
+        for selector in selectors.split(","):
+            pairs = (pair.split(":", 1) for pair in body.split(";") if ":" in pair)
+            found.setdefault(selector.strip(), {}).update({name.strip(): value.strip() for name, value in pairs})
+    return found
+
+
+def narrow_rules():
+    [(most, inner)] = re.findall(r"@media \(max-width: (\d+)rem\) \{((?:[^{}]*\{[^{}]*\})*)\s*\}", document.STYLE)
+    assert int(most) * 16 >= 600, "a phone held upright or across is narrow"
+    return rules(inner)
+
+
+def test_nothing_is_wider_than_the_screen():
+    wide = rules(document.STYLE)
+    for chosen in (wide, narrow_rules()):
+        for selector, properties in chosen.items():
+            assert "min-width" not in properties, selector
+            if not properties.get("width", "100%").endswith("%"):
+                assert properties["max-width"] == "100%", selector
+    assert wide["img"]["max-width"] == "100%" and wide["*"]["box-sizing"] == "border-box"
+    assert wide["table"]["overflow-x"] == "auto", "a wide table scrolls, the page does not"
+    made = document.page("t", document.picture(thumbnail(sine(16000)), "a tone", 256))
+    assert Parsed(made).of("meta")[-1]["content"] == "width=device-width, initial-scale=1"
+
+
+def test_on_a_narrow_screen_every_cell_is_a_line_of_its_own_below_the_name_of_its_column():
+    narrow = narrow_rules()
+    assert all(narrow[part]["display"] == "block" for part in ("tbody", "tr", "th", "td"))
+    assert narrow["thead"]["display"] == "none" and narrow["td::before"]["content"] == "attr(data-column)"
+    columns = ["name", 'one "step" <1>', document.Html("<b>&lt;2&gt;</b> steps")]
+    cells = [["a.wav", 1, 2], ["b.wav", 3, 4]]
+    for headings, named in ((False, ["name", 'one "step" <1>', "<2> steps"]), (True, ['one "step" <1>', "<2> steps"])):
+        parsed = Parsed(document.table(columns, cells, row_headings=headings))
+        assert [cell["data-column"] for cell in parsed.of("td")] == 2 * named
+        assert len(parsed.of("th")) == 3 + 2 * headings
 
 
 def test_a_page_that_cannot_be_written_is_one_clear_error(tmp_path):
