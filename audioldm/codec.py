@@ -21,11 +21,11 @@ from audioldm.library import AutoencoderKL
 from audioldm.mel import LogMel, MelConfig
 from audioldm.patches import PatchVAE
 from audioldm.refine import refine
-from audioldm.vae import downsampling, load_vae, posterior, sample_noise
+from audioldm.vae import downsampling, load_vae, posterior, read_config, sample_noise
 from audioldm.vocoder import load_vocoder
 
 CONTEXT = 16  # latent frames that a piece of a long clip sees on either side
-
+LONGEST = 3600.0  # seconds of a clip that a codec may have as its default
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
 
@@ -197,11 +197,12 @@ class AudioLDMCodec(nn.Module):
         """Read what `save_pretrained` wrote, in memory as `dtype`. Raises CodecError for a folder that is no codec."""
         folder = Path(folder)
         try:
-            values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            values = read_config(folder)
             mel = LogMel(MelConfig(**values["mel"]))
-            scale_factor, seconds = float(values["scale_factor"]), float(values["default_seconds"])
-            refinements = int(values.get("refinements", 0))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            scale_factor = _number(values, "scale_factor", 1e-6, 1e6)
+            seconds = _number(values, "default_seconds", 1e-3, LONGEST)
+            refinements = int(_number({"refinements": 0, **values}, "refinements", 0, 1000))
+        except (ValueError, KeyError, TypeError, RuntimeError) as error:
             raise CodecError(f"{folder} is not a codec folder: its config.json cannot be used ({error})") from error
         try:
             vae = nn.Module.to(load_vae(folder / "vae"), dtype)
@@ -214,3 +215,10 @@ class AudioLDMCodec(nn.Module):
 def _limited(waveform: Tensor) -> Tensor:
     """Turned down to full scale where it is louder, each row on its own."""
     return waveform / waveform.abs().amax(dim=1, keepdim=True).clamp_min(1.0)
+
+
+def _number(values: dict, name: str, low: float, high: float) -> float:
+    value = values[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise CodecError(f"{name} is {str(value)[:60]}; it must be a number from {low:g} to {high:g}")
+    return float(value)

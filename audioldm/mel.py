@@ -14,6 +14,17 @@ from torch import Tensor, nn
 
 from audioldm.errors import CodecError
 
+RANGES = {
+    "sampling_rate": (1000, 1_000_000),
+    "n_fft": (2, 65_536),
+    "hop_length": (1, 65_536),
+    "n_mels": (1, 4096),
+    "fmin": (0.0, 1e6),
+    "fmax": (1.0, 1e6),
+    "clamp": (1e-30, 1.0),
+}
+REAL = ("fmin", "fmax", "clamp")
+
 
 @dataclass(frozen=True)
 class MelConfig:
@@ -26,6 +37,17 @@ class MelConfig:
     fmin: float = 0.0  # Hz
     fmax: float = 8000.0  # Hz
     clamp: float = 1e-5  # smallest magnitude before the logarithm
+
+    def __post_init__(self) -> None:
+        """Raises CodecError for a value of the wrong type or out of range."""
+        for name, (low, high) in RANGES.items():
+            value, whole = getattr(self, name), name not in REAL
+            kinds = int if whole else (int, float)
+            if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+                what = "a whole number" if whole else "a number"
+                raise CodecError(f"the mel's {name} is {str(value)[:60]}; it must be {what} from {low:g} to {high:g}")
+        if self.fmin >= self.fmax:
+            raise CodecError(f"the mel's fmin, {self.fmin:g} Hz, must lie below its fmax, {self.fmax:g} Hz")
 
 
 class LogMel(nn.Module):

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from audioldm.errors import CodecError
+from audioldm.torch_zips import can_be_mapped
 
 # Book-keeping that Lightning and its configuration library leave in checkpoints; never needed to read weights.
 INERT_PACKAGES = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "lightning_utilities.", "omegaconf.")
@@ -27,6 +30,11 @@ INERT_NAMES = (
     "builtins.int",
     "builtins.str",
 )
+# What damaged bytes lead the readers of zip and pickle to.
+UNREADABLE = (
+    *(RuntimeError, EOFError, OSError, ArithmeticError, LookupError, ValueError, AttributeError, TypeError),
+    *(AssertionError, struct.error, zipfile.BadZipFile, zlib.error),
+)
 
 
 def load_checkpoint(path: str | os.PathLike) -> Any:
@@ -37,14 +45,15 @@ def load_checkpoint(path: str | os.PathLike) -> Any:
     path = Path(path)
     if not path.is_file():
         raise CodecError(f"no checkpoint file at {path}")
-    zipped = zipfile.is_zipfile(path)
+    mapped = can_be_mapped(path)
     try:
+        zipped = zipfile.is_zipfile(path)
         unknown = torch.serialization.get_unsafe_globals_in_checkpoint(path) if zipped else []
         refused = sorted(name for name in unknown if not _is_inert(name))
         if refused:
             raise CodecError(f"{path} is refused: it would call {', '.join(refused)} when read")
         with torch.serialization.safe_globals([(_stub(name), name) for name in unknown]):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except CodecError:
         raise
     except pickle.UnpicklingError as error:
@@ -52,8 +61,13 @@ def load_checkpoint(path: str | os.PathLike) -> Any:
         raise CodecError(
             f"{path} is refused: it holds more than weights, or is no checkpoint ({first_line})"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
-        raise CodecError(f"{path} cannot be read as a torch checkpoint ({type(error).__name__}: {error})") from error
+    except MemoryError:
+        raise CodecError(f"{path} asks for more memory than there is") from None
+    except UNREADABLE as error:
+        first_line = str(error).split("\n", 1)[0]
+        raise CodecError(
+            f"{path} cannot be read as a torch checkpoint ({type(error).__name__}: {first_line})"
+        ) from error
 
 
 def _is_inert(name: str) -> bool:

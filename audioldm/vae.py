@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,7 +73,19 @@ def load_vae(folder: Path) -> AutoencoderKL | PatchVAE:
     config = folder / "config.json"
     if not config.is_file():
         raise CodecError(f"{folder} holds no VAE: there is no config.json")
-    name = json.loads(config.read_text(encoding="utf-8")).get("_class_name", "?")
-    if name not in VAES:
+    name = read_config(folder).get("_class_name", "?")
+    if not isinstance(name, str) or name not in VAES:
         raise CodecError(f"{config} names the VAE {name}; known are {', '.join(VAES)}")
     return VAES[name].from_pretrained(folder)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The JSON object in the `config.json` of a part. Raises CodecError."""
+    path = folder / "config.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CodecError(f"{path} cannot be used: {error}") from error
+    if not isinstance(values, dict):
+        raise CodecError(f"{path} must hold a JSON object")
+    return values

@@ -7,7 +7,6 @@ one inverse STFT (the idea of Vocos, Siuzdak, ICLR 2024). It needs no upsampling
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from audioldm.errors import CodecError
 from audioldm.library import ConfigMixin, ModelMixin, SpeechT5HifiGan, SpeechT5HifiGanConfig, register_to_config
+from audioldm.vae import read_config
 
 MAX_LOG_MAGNITUDE = 5.0  # e^5 = 148; a full-scale sine reaches half the window's sum, 160 for 640 samples
 
@@ -132,9 +132,9 @@ VOCODERS = {"SpeechT5HifiGan": SpeechT5HifiGan, "InverseSTFTVocoder": InverseSTF
 
 def load_vocoder(folder: Path, dtype: torch.dtype) -> nn.Module:
     """The vocoder saved in `folder`; its config.json says which class. Raises CodecError for any other class."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    name = config.get("_class_name") or (config.get("architectures") or ["?"])[0]
-    if name not in VOCODERS:
+    config = read_config(folder)
+    name = config.get("_class_name") or next(iter(config.get("architectures") or ["?"]))
+    if not isinstance(name, str) or name not in VOCODERS:
         raise CodecError(f"{folder / 'config.json'} names the vocoder {name}; known are {', '.join(VOCODERS)}")
     # Converted after loading: the two libraries name their dtype argument differently.
     return nn.Module.to(VOCODERS[name].from_pretrained(folder), dtype).eval()

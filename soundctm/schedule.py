@@ -37,6 +37,15 @@ class SigmaSchedule:
     rho: float = 7.0
     sigma_data: float = 0.25
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for values that make no falling grid."""
+        values = (self.sigma_min, self.sigma_max, self.rho, self.sigma_data)
+        if not (all(0 < value <= 1e6 for value in values) and self.sigma_min < self.sigma_max and self.rho <= 1000):
+            raise ValueError(
+                f"sigma_min {self.sigma_min}, sigma_max {self.sigma_max}, rho {self.rho} and sigma_data "
+                f"{self.sigma_data} are no noise levels; all lie above 0, sigma_min below sigma_max, rho up to 1000"
+            )
+
     def at(self, fraction: torch.Tensor) -> torch.Tensor:
         """Noise level at a fraction of the way down: 0 is sigma_max, 1 is sigma_min (EDM eq. 5, continuous)."""
         high, low = self.sigma_max ** (1 / self.rho), self.sigma_min ** (1 / self.rho)

@@ -19,12 +19,13 @@ def build(make: Callable[[], ModuleT], state: Mapping[str, torch.Tensor], source
     """`make()` with the tensors of `state` in `dtype`, in eval mode; tensors that have this dtype are not copied.
 
     The module is made on the meta device, so its initial weights never exist. Raises UserError naming the keys of
-    `source` that are missing, not expected or of another shape.
+    `source` that are missing, not expected, of another shape, or not finite.
     """
     with torch.device("meta"):
         module = make()
     expected = module.state_dict()
     check_keys(shapes(expected), shapes(state), source)
+    check_finite(state, source)
     values = {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
     module.load_state_dict(values, assign=True)
     left = [name for name, buffer in module.named_buffers() if buffer.is_meta]
@@ -54,6 +55,18 @@ def check_keys(expected: Shapes, given: Shapes, source: str) -> None:
     ]
     if faults:
         raise UserError(f"{source} does not fit this model: {'; '.join(faults)}")
+
+
+def check_finite(state: Mapping[str, torch.Tensor], source: str) -> None:
+    """Raises UserError naming tensors with NaN or infinite values: they would make every sound NaN."""
+    wrong = [
+        key
+        for key, value in state.items()
+        # a sum in float64 is finite if and only if all float32 values are, and needs no mask beside them
+        if value.is_floating_point() and not value.is_meta and not value.sum(dtype=torch.float64).isfinite()
+    ]
+    if wrong:
+        raise UserError(f"{source} has weights that are NaN or infinite ({listing(wrong)}); take an intact copy")
 
 
 def split_prefix(state: StateDict, *prefixes: str) -> tuple[list[StateDict], StateDict]:

@@ -19,10 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from soundctm.defaults import Defaults
 from soundctm.errors import UserError
+from soundctm.files.reading import read_json, read_yaml
 
 if TYPE_CHECKING:
     from soundctm.schedule import SigmaSchedule  # needs torch, which who only asks for the defaults can do without
@@ -61,12 +60,14 @@ class Index:
         if values["version"] > VERSION:
             raise UserError(f"{folder} has format version {values['version']}; this code reads up to {VERSION}")
         parts, name = values.get("parts"), values.get("text_encoder")
+        if isinstance(name, str) and (len(name) > 4096 or not name.isprintable()):
+            raise UserError(f"{folder / INDEX}: `text_encoder` is no name of one")
         if not _strings(parts) or not isinstance(name, str | None):
             raise UserError(f"{folder / INDEX}: `parts` must list subfolders, `text_encoder` must be a name or null")
         try:
             schedule = SigmaSchedule(**{key: float(value) for key, value in values["schedule"].items()})
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(f"{folder / INDEX} has no usable `schedule`: {values.get('schedule')}") from error
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise UserError(f"{folder / INDEX} has no usable `schedule`: {error or 'it is absent'}") from error
         return Index(tuple(parts), schedule, name, Defaults.of_index(values.get("sampling"), folder / INDEX))
 
 
@@ -90,24 +91,8 @@ def read_training_config(folder: Path) -> dict[str, Any] | None:
     path = folder / TRAINING_CONFIG
     if not path.is_file():
         return None
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from error
+    values = read_yaml(path, kind=None)
     return values if isinstance(values, dict) else None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises UserError when the file is absent or holds something else."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"no file at {path}") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{path} must hold a JSON object")
-    return values
 
 
 def _strings(values: object) -> bool:

@@ -8,27 +8,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from audioldm.codec import AudioLDMCodec
-from soundctm.checkpoints.assign import build
+from soundctm.checkpoints.assign import build, check_finite
 from soundctm.checkpoints.components import NETWORKS, Components
 from soundctm.checkpoints.eight_bit import unpack
 from soundctm.checkpoints.layout import (
     CODEC,
-    CONFIG,
     INDEX,
     TEXT_ENCODER,
     TRAINING_CONFIG,
-    WEIGHTS,
     Index,
     read_defaults,
-    read_json,
     read_training_config,
 )
-from soundctm.checkpoints.stored import check_text_encoder, check_vae, check_vocoder
-from soundctm.checkpoints.torch_files import StateDict
+from soundctm.checkpoints.stored import buildable, check_text_encoder, check_vae, check_vocoder, read_config
+from soundctm.checkpoints.weight_files import read_weights
 from soundctm.errors import UserError
 from soundctm.networks import Network, backbone
 from soundctm.text import TextEncoder
@@ -77,11 +72,11 @@ def load_network(folder: str | os.PathLike, role: str, dtype: torch.dtype = torc
     `role` is "ema", "student" or "teacher". Raises UserError.
     """
     folder = Path(folder)
-    values = read_json(folder / CONFIG)
-    state = unpack(read_safetensors(folder / WEIGHTS))
+    values = read_config(folder)
+    state = unpack(read_weights(folder))
     kinds = backbone(values, str(folder / CONFIG))
     kind = kinds.teacher if role == "teacher" else kinds.student
-    return build(lambda: kind.from_config(values), state, str(folder), dtype)
+    return build(buildable(lambda: kind.from_config(values), folder), state, str(folder), dtype)
 
 
 def load_codec(folder: str | os.PathLike, dtype: torch.dtype = torch.float32) -> AudioLDMCodec:
@@ -89,23 +84,18 @@ def load_codec(folder: str | os.PathLike, dtype: torch.dtype = torch.float32) ->
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"no codec folder at {folder}")
+    read_config(folder)
     check_vae(folder / "vae")
     if (folder / "vocoder").is_dir():
         check_vocoder(folder / "vocoder")
     try:
-        return AudioLDMCodec.from_pretrained(folder, dtype=dtype)
+        codec = AudioLDMCodec.from_pretrained(folder, dtype=dtype)
     except ValueError as error:
         raise UserError(str(error)) from error
-
-
-def read_safetensors(path: Path) -> StateDict:
-    """The tensors of a safetensors file by name. Raises UserError when it is absent or damaged."""
-    if not path.is_file():
-        raise UserError(f"no weights at {path}")
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path} is not a safetensors file, or it is cut off or damaged: {error}") from error
+    for name, part in (("vae", codec.vae), ("vocoder", codec.vocoder)):
+        if part is not None:
+            check_finite(part.state_dict(), str(folder / name))
+    return codec
 
 
 def local_folder(path: str | os.PathLike, networks: Sequence[str]) -> Path:
@@ -135,5 +125,6 @@ def _text_encoder(folder: Path, index: Index) -> TextEncoder | None:
     check_text_encoder(stored)
     own_tokenizer = any((stored / name).is_file() for name in TOKENIZER_FILES)
     encoder = TextEncoder.from_pretrained(stored, tokenizer=None if own_tokenizer else index.text_encoder)
+    check_finite(encoder.model.state_dict(), str(stored))
     encoder.name = index.text_encoder or str(stored)
     return encoder

@@ -8,7 +8,8 @@
     audioldm-s-full.ckpt           first_stage_model.*, ...      codec, see audioldm.checkpoint
 
 The text encoder was frozen, so the copies in the teacher's and the student's file are the same network: the first of
-the two files that is given provides it, the other copy is ignored with a line in the log. Keys may carry `module.`.
+the two files that is given provides it, the other copy is ignored with a line in the log. Keys may carry
+what wrappers put there: `module.`, `_orig_mod.`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from soundctm.checkpoints.components import Components
 from soundctm.checkpoints.layout import read_json
 from soundctm.checkpoints.summary import read_summary, schedule_from_summary
 from soundctm.checkpoints.t5 import build_t5, tie
-from soundctm.checkpoints.torch_files import StateDict, read_state_dict
+from soundctm.checkpoints.torch_files import StateDict, read_state_dict, without_wrappers
 from soundctm.defaults import Defaults
 from soundctm.errors import UserError
 from soundctm.networks import StudentUNet, TeacherUNet
@@ -101,6 +102,7 @@ def _codec(path: PathLike, dtype: torch.dtype = torch.float32) -> AudioLDMCodec:
 def _unet_and_text(path: PathLike, role: str) -> tuple[StateDict, StateDict]:
     prefix = UNET_PREFIXES[role]
     (unet, text), rest = split_prefix(read_state_dict(path), prefix, TEXT_PREFIX)
+    unet, text = without_wrappers(unet, path), without_wrappers(text, path)  # each may have had a wrapper of its own
     if not unet:
         raise UserError(f"{path} is no {role} file: it has no keys that begin with {prefix!r}")
     return {**unet, **rest}, text  # keys under neither prefix are reported as not expected

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import AutoConfig, AutoModel, T5EncoderModel
 
@@ -17,12 +17,21 @@ from audioldm.vae import VAES
 from audioldm.vocoder import VOCODERS
 from soundctm.checkpoints.assign import check_keys, shapes
 from soundctm.checkpoints.layout import CONFIG, read_json
+from soundctm.checkpoints.limits import check_config
+from soundctm.checkpoints.weight_files import shapes_in
 from soundctm.errors import UserError
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+# What the libraries raise for values that do not go together.
+UNUSABLE = (
+    *(ValueError, TypeError, LookupError, ImportError, OSError, ArithmeticError, AttributeError),
+    *(RuntimeError, AssertionError),
+)
 
 
 def check_vae(folder: Path) -> None:
     """Raises UserError when the weights in `folder` are not those that its config.json describes."""
-    config = read_json(folder / CONFIG)
+    config = read_config(folder)
     kind = VAES.get(config.get("_class_name", "?"))
     if kind is None:
         raise UserError(f"{folder / CONFIG} names the VAE {config.get('_class_name')}; known are {', '.join(VAES)}")
@@ -31,9 +40,9 @@ def check_vae(folder: Path) -> None:
 
 def check_vocoder(folder: Path) -> None:
     """Raises UserError when the weights in `folder` are not those that its config.json describes."""
-    config = read_json(folder / CONFIG)
-    name = config.get("_class_name") or (config.get("architectures") or ["?"])[0]
-    kind = VOCODERS.get(name)
+    config = read_config(folder)
+    name = config.get("_class_name") or next(iter(config.get("architectures") or ["?"]))
+    kind = VOCODERS.get(name) if isinstance(name, str) else None
     if kind is None:
         raise UserError(f"{folder / CONFIG} names the vocoder {name}; known are {', '.join(VOCODERS)}")
     if hasattr(kind, "from_config"):
@@ -44,37 +53,43 @@ def check_vocoder(folder: Path) -> None:
 
 def check_text_encoder(folder: Path) -> None:
     """Raises UserError when the weights in `folder` are not those that its config.json describes."""
-    read_json(folder / CONFIG)
+    read_config(folder)
 
     def make() -> nn.Module:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        return T5EncoderModel(config) if config.model_type == "t5" else AutoModel.from_config(config)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        if config.model_type == "t5":
+            return T5EncoderModel(config)
+        return AutoModel.from_config(config, trust_remote_code=False)
 
     _check(folder, make)
 
 
+def read_config(folder: Path) -> dict[str, Any]:
+    """The configuration of the part in `folder`, its values in their ranges. Raises UserError."""
+    values = read_json(folder / CONFIG)
+    check_config(values, folder / CONFIG)
+    return values
+
+
+def buildable(make: Callable[[], ModuleT], folder: Path) -> Callable[[], ModuleT]:
+    """`make`, whose failure for values that do not go together becomes a UserError naming the configuration."""
+
+    def made() -> ModuleT:
+        try:
+            return make()
+        except UNUSABLE as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+            raise UserError(f"{folder / CONFIG} describes no usable model: {reason}") from error
+
+    return made
+
+
 def _check(folder: Path, make: Callable[[], nn.Module]) -> None:
-    try:
-        with torch.device("meta"):
-            module = make()
-    except (ValueError, TypeError, KeyError, ImportError, OSError) as error:
-        raise UserError(f"{folder / CONFIG} describes no usable model: {error}") from error
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise UserError(f"no weights (*.safetensors) in {folder}")
-    given: dict[str, tuple[int, ...]] = {}
-    for path in files:
-        given |= _shapes_in(path)
+    given = shapes_in(folder)
+    with torch.device("meta"):
+        module = buildable(make, folder)()
     state = module.state_dict(keep_vars=True)
     present = {id(state[key]) for key in given if key in state}
     # of tied tensors, one name in the file is enough
     expected = {key: value for key, value in state.items() if key in given or id(value) not in present}
     check_keys(shapes(expected), given, str(folder))
-
-
-def _shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is not a safetensors file, or it is cut off or damaged: {error}") from error

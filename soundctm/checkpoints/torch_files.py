@@ -8,22 +8,26 @@ import pickle
 import pickletools
 import re
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
+from audioldm.errors import CodecError
+from audioldm.torch_zips import can_be_mapped
 from soundctm.errors import UserError
 
 log = logging.getLogger(__name__)
 
 StateDict = dict[str, torch.Tensor]
 PARALLEL_PREFIX = "module."  # put before every key by DistributedDataParallel
+COMPILED_PART = "_orig_mod."  # put before the keys of a module by torch.compile
 
 
-def read_state_dict(path: str | os.PathLike, under: str | None = None) -> StateDict:
-    """The tensors of a torch file by name, mapped from disk where the file allows it; `module.` prefixes are removed.
+def read_state_dict(path: str | os.PathLike, under: str | None = None, wrapped: bool = False) -> StateDict:
+    """The tensors of a torch file by name, mapped from disk where the file allows it.
+
+    What wrappers put into the keys is removed (`without_wrappers`), unless they are wanted as they are (`wrapped`).
 
     `under` is the key of the state dict in files that hold more than one. Raises UserError for a file that is absent,
     no checkpoint, a pickle that asks for code, or no flat state dict.
@@ -41,10 +45,26 @@ def read_state_dict(path: str | os.PathLike, under: str | None = None) -> StateD
     wrong = [str(key) for key, value in state.items() if not isinstance(key, str) or not torch.is_tensor(value)]
     if wrong:
         raise UserError(f"{path} is no flat state dict: {listing(wrong)} is not a tensor")
-    if all(key.startswith(PARALLEL_PREFIX) for key in state):
-        log.info("%s: removed the prefix %r from every key", path, PARALLEL_PREFIX)
-        return {key.removeprefix(PARALLEL_PREFIX): value for key, value in state.items()}
-    return dict(state)
+    for key, value in state.items():
+        if value.layout is not torch.strided or value.device.type != "cpu" or value.is_quantized:
+            raise UserError(f"{path}: {key} is no plain tensor with values")
+    return dict(state) if wrapped else without_wrappers(state, path)
+
+
+def without_wrappers(state: Mapping[str, torch.Tensor], source: str | os.PathLike) -> StateDict:
+    """`state` without `_orig_mod.` anywhere in its keys, and without `module.` before all of them, however often.
+
+    Raises UserError when two keys would become one.
+    """
+    names = [key.replace(COMPILED_PART, "") for key in state]
+    while names and all(name.startswith(PARALLEL_PREFIX) for name in names):
+        names = [name.removeprefix(PARALLEL_PREFIX) for name in names]
+    if names == list(state):
+        return dict(state)
+    if len(set(names)) < len(names):
+        raise UserError(f"{source} holds {listing([n for n in names if names.count(n) > 1])} wrapped and unwrapped")
+    log.info("%s: removed what DistributedDataParallel and torch.compile put into the keys", source)
+    return dict(zip(names, state.values(), strict=True))
 
 
 def listing(names: list[str], most: int = 3) -> str:
@@ -55,12 +75,15 @@ def listing(names: list[str], most: int = 3) -> str:
 
 def _load(path: Path) -> object:
     try:
+        mapped = can_be_mapped(path)
+    except CodecError as error:
+        raise UserError(str(error)) from error
+    try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
-            # only the zip layout (torch >= 1.6) can be mapped; older files are read into memory
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except MemoryError:
-        raise
+        raise UserError(f"{path} asks for more memory than there is") from None
     except Exception as error:  # on arbitrary bytes the unpickler raises whatever they lead it to
         log.debug("torch.load failed on %s", path, exc_info=error)
         wanted = _code_asked_for(path, str(error))

@@ -60,12 +60,15 @@ def load_model(name: str, dtype: torch.dtype) -> PreTrainedModel:
         with sparingly():
             from transformers import AutoConfig, AutoModel, T5EncoderModel
 
-            config = AutoConfig.from_pretrained(source.path, local_files_only=source.local)
+            config = AutoConfig.from_pretrained(source.path, local_files_only=source.local, trust_remote_code=False)
             kind = T5EncoderModel if config.model_type == "t5" else AutoModel
             make = kind.from_config if kind is AutoModel else kind
             model = _loaded_plainly(Path(source.path), make, config) if source.local else None
         if model is None:
-            model = kind.from_pretrained(source.path, config=config, local_files_only=source.local, dtype=dtype)
+            own = {"config": config, "local_files_only": source.local, "dtype": dtype}
+            if kind is AutoModel:
+                own["trust_remote_code"] = False
+            model = kind.from_pretrained(source.path, **own)
         return model.to(dtype).eval()
 
 
@@ -93,7 +96,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     with _readable(name, source, "tokenizer"), sparingly():
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(source.path, local_files_only=source.local)
+        return AutoTokenizer.from_pretrained(source.path, local_files_only=source.local, trust_remote_code=False)
 
 
 def _inside_package(name: str) -> Path:

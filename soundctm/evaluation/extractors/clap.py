@@ -121,12 +121,12 @@ def load_clap(weights: str | None = None, device: str | torch.device = "cpu", na
     folder = files[0].parent
     try:
         with _quiet():
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             if config.model_type != "clap":
                 raise UserError(f"{folder} is a folder of a {config.model_type} model, not of clap")
             if config.audio_config.enable_fusion and not RELEASES[name].fusion:
                 raise UserError(f"{folder} holds a CLAP model with feature fusion; {name} is one without")
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             front_end = ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)
             model, report = ClapModel.from_pretrained(
                 folder,

@@ -186,7 +186,7 @@ def test_folders_that_are_no_checkpoint(folder, tmp_path):
     with pytest.raises(UserError, match="no weights 'best'"):
         load_checkpoint(folder, "best")
     (folder / "model_index.json").write_text("{")
-    with pytest.raises(UserError, match="is not JSON"):
+    with pytest.raises(UserError, match="is not valid JSON"):
         load_checkpoint(folder)
 
 

@@ -175,5 +175,5 @@ def test_a_unet_configuration_as_diffusers_writes_it(tmp_path, parts):
     path.write_text(json.dumps({**UNET_CONFIG, **extra}))
     read = load_official(ema=save(tmp_path / "ema.pt", small_ema()), unet_config=path)
     assert torch.equal(read.ema.conv_in.weight, parts.ema.conv_in.weight)
-    with pytest.raises(UserError, match="no file at"):
+    with pytest.raises(UserError, match="there is no file"):
         load_official(ema=tmp_path / "ema.pt", unet_config=tmp_path / "nothing.json")

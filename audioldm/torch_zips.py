@@ -1,0 +1,53 @@
+"""The zip files that torch writes: what one declares is looked at before anything is read.
+
+torch stores its records uncompressed, so that they can be mapped from disk. A file that was packed again with
+compression is read into memory instead: mapped, its compressed bytes would be taken for weights.
+"""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from pathlib import Path
+
+from audioldm.errors import CodecError
+
+MOST_PICKLE = 64 * 2**20  # bytes of the records that are no tensors
+MOST_GROWTH = 20  # times the file's size that its records may unfold to
+
+LFS = b"version https://git-lfs.github.com/spec/"
+
+
+def can_be_mapped(path: Path) -> bool:
+    """Whether the tensors of a torch file may be mapped; false for older layouts and for compressed records.
+
+    Raises CodecError for an absent file, a Git LFS pointer, an encrypted archive and one that unfolds to too much.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(len(LFS)) == LFS:
+                raise CodecError(
+                    f"{path} is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`, or take it from "
+                    "the hub's download page"
+                )
+        if not zipfile.is_zipfile(path):
+            return False
+        with zipfile.ZipFile(path) as archive:
+            records = archive.infolist()
+    except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError, OverflowError) as error:
+        if isinstance(error, CodecError):
+            raise
+        raise CodecError(f"{path} is not a torch checkpoint, or it is cut off or damaged ({error})") from error
+    except OSError as error:
+        raise CodecError(f"{path} cannot be read: {error.strerror or error}") from error
+    if any(record.flag_bits & 1 for record in records):
+        raise CodecError(f"{path} is an encrypted archive")
+    compressed = [record for record in records if record.compress_type != zipfile.ZIP_STORED]
+    size, unfolded = path.stat().st_size, sum(record.file_size for record in records)
+    largest = max((r.file_size for r in records if "/data/" not in r.filename), default=0)
+    if largest > MOST_PICKLE or unfolded > MOST_GROWTH * size + MOST_PICKLE:
+        raise CodecError(
+            f"{path} is refused: {size} bytes would unfold to {unfolded}; weights do not compress that far, and what "
+            f"describes them stays below {MOST_PICKLE} bytes"
+        )
+    return not compressed

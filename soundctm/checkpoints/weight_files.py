@@ -1,0 +1,99 @@
+"""Where the weights of a part lie: one safetensors file, several with an index, or a torch file.
+
+    diffusion_pytorch_model.safetensors             or model.safetensors
+    diffusion_pytorch_model.safetensors.index.json  {"weight_map": {key: file}}, and the files it names
+    diffusion_pytorch_model.bin                     or pytorch_model.bin; tensors only
+
+What macOS leaves beside them on foreign disks (`._model.safetensors`) is passed over.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+
+from soundctm.checkpoints.torch_files import StateDict, read_state_dict, without_wrappers
+from soundctm.errors import UserError
+from soundctm.files import inside
+from soundctm.files.reading import LFS, read_json
+
+STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
+INDEX_BYTES = 64 * 2**20
+
+
+def find_weights(folder: Path) -> list[Path]:
+    """The files of the weights in `folder`, in the order above. Raises UserError when there are none, or parts lack."""
+    for stem in STEMS:
+        for path in (folder / f"{stem}.safetensors", folder / f"{stem}.safetensors.index.json"):
+            if path.is_file():
+                return _parts(path) if path.suffix == ".json" else [path]
+    for stem in STEMS:
+        if (folder / f"{stem}.bin").is_file():
+            return [folder / f"{stem}.bin"]
+    raise UserError(f"no weights in {folder}; {STEMS[0]}.safetensors is what is looked for first")
+
+
+def read_weights(folder: Path) -> StateDict:
+    """The tensors of a part by name. Raises UserError for files that are absent or damaged."""
+    state: StateDict = {}
+    for path in find_weights(folder):
+        state |= read_state_dict(path) if path.suffix == ".bin" else read_safetensors(path)
+    return state
+
+
+def shapes_in(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of the tensors of a part, as they are in the files. Raises UserError as `read_weights`."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in find_weights(folder):
+        if path.suffix == ".bin":
+            shapes |= {key: tuple(value.shape) for key, value in read_state_dict(path, wrapped=True).items()}
+            continue
+        _check_pointer(path)
+        try:
+            with safe_open(path, framework="pt") as file:
+                shapes |= {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, ValueError, OverflowError) as error:
+            raise _damaged(path, error) from error
+    return shapes
+
+
+def read_safetensors(path: Path) -> StateDict:
+    """The tensors of a safetensors file by name. Raises UserError when it is absent or damaged."""
+    if not path.is_file():
+        raise UserError(f"no weights at {path}")
+    _check_pointer(path)
+    try:
+        return without_wrappers(load_file(path), path)
+    except (SafetensorError, OSError, ValueError, RuntimeError, OverflowError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise _damaged(path, error) from error
+
+
+def _parts(index: Path) -> list[Path]:
+    named = read_json(index, limit=INDEX_BYTES).get("weight_map")
+    if not isinstance(named, dict) or not named:
+        raise UserError(f"{index} must hold a `weight_map` of tensors to files")
+    names = list(dict.fromkeys(name if isinstance(name, str) else repr(name) for name in named.values()))
+    parts = [inside(index.parent, name, index, links=True) for name in names]  # a hub's cache is made of links
+    wrong = [part.name for part in parts if part.suffix != ".safetensors" or not part.is_file()]
+    if wrong:
+        raise UserError(f"{index} names {wrong[0]}, which is no safetensors file in {index.parent}")
+    return parts
+
+
+def _check_pointer(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            pointer = file.read(len(LFS)) == LFS.encode()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    if pointer:
+        raise UserError(f"{path} is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`")
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return UserError(f"{path} is not a safetensors file, or it is cut off or damaged: {reason}")
