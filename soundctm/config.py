@@ -21,6 +21,7 @@ import yaml
 
 from soundctm.errors import UserError
 from soundctm.files import write_whole
+from soundctm.files.reading import read_yaml
 
 T = TypeVar("T")
 
@@ -73,19 +74,13 @@ def load_config(cls: type[T], path: str | os.PathLike | None = None, overrides: 
     """
     values: dict[str, Any] = {}
     if path is not None:
-        if not Path(path).is_file():
+        if not Path(path).exists():
             raise UserError(f"no configuration file at {path}")
-        try:
-            read = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise UserError(f"{path} is not valid YAML: {error}") from error
-        if read is not None and not isinstance(read, dict):
-            raise UserError(f"{path} must hold `key: value` lines")
-        values.update(read or {})
+        values.update(read_yaml(path))
     values.update(overrides or {})
     kinds = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}
-    unknown = sorted(set(values) - set(fields))
+    unknown = sorted(str(name)[:80] for name in set(values) - set(fields))
     if unknown:
         raise UserError(f"unknown configuration key {', '.join(unknown)}; known are {', '.join(sorted(fields))}")
     return cls(**{name: _coerce(value, kinds[name], name, fields[name]) for name, value in values.items()})
@@ -152,7 +147,7 @@ def config_from_args(cls: type[T], args: argparse.Namespace) -> T:
 
 
 def save_config(config: Any, path: str | os.PathLike) -> None:
-    """Write every value of a configuration as YAML, whole. Raises UserError when that fails."""
+    """Write every value of a configuration as YAML, whole or not at all. Raises UserError."""
     values = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(config).items()}
     write_whole(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
@@ -193,7 +188,10 @@ def _coerce(value: Any, kind: Any, name: str, field: dataclasses.Field) -> Any:
         raise UserError(f"{name} needs a value")
     if typing.get_origin(kind) is tuple or kind is tuple:
         member = (typing.get_args(kind) or (str,))[0]
-        items = value.replace(",", " ").split() if isinstance(value, str) else list(value)
+        if isinstance(value, dict):
+            raise UserError(f"{name} is {_short(value)}; it must be a list")
+        items = value.replace(",", " ").split() if isinstance(value, str) else value
+        items = list(items) if isinstance(items, list | tuple) else [items]
         return tuple(_coerce(item, member, name, field) for item in items)
     result = _scalar(value, kind, name)
     result = field.metadata.get("spellings", {}).get(result, result)
@@ -210,10 +208,20 @@ def _scalar(value: Any, kind: type, name: str) -> Any:
         known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
         if str(value).lower() in known:
             return known[str(value).lower()]
-        raise UserError(f"{name} is {value!r}; it must be true or false")
+        raise UserError(f"{name} is {_short(value)}; it must be true or false")
     try:
+        if isinstance(value, list | tuple | dict) or (kind is not str and isinstance(value, bool)):
+            raise ValueError
         if kind is int and isinstance(value, float) and not value.is_integer():
             raise ValueError
         return kind(value)
     except (TypeError, ValueError, OverflowError):
-        raise UserError(f"{name} is {value!r}; it must be {kind.__name__}") from None
+        raise UserError(f"{name} is {_short(value)}; it must be {kind.__name__}") from None
+
+
+def _short(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # a number of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 80 else text[:77] + "..."

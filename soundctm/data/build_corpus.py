@@ -31,6 +31,8 @@ from soundctm.data.corpus import DATA_FOLDER
 from soundctm.data.packages import fetch_package, find_package, package_files, same_file
 from soundctm.data.resampling import resample
 from soundctm.errors import UserError
+from soundctm.files import inside, write_whole
+from soundctm.files.reading import read_rows
 
 logger = logging.getLogger(__name__)
 LOUDEST = 0.99  # Vorbis overshoots a little
@@ -122,7 +124,7 @@ def _build_package(deb: Path, rows: list[dict[str, str]], output_dir: Path, repo
     remaining = {row["path"]: row for row in rows}
 
     def make(row: dict[str, str], content: bytes) -> None:
-        seconds = convert(content, output_dir / row["file_name"])
+        seconds = convert(content, inside(output_dir, row["file_name"], "the corpus table"))
         if abs(seconds - float(row["seconds"])) > 0.1:
             logger.warning("%s lasts %.2f s, not %s s as listed", row["file_name"], seconds, row["seconds"])
         report.made += 1
@@ -154,24 +156,18 @@ def _build_package(deb: Path, rows: list[dict[str, str]], output_dir: Path, repo
 
 
 def _read_table(table: Path) -> tuple[list[dict[str, str]], list[str]]:
-    if not table.is_file():
-        raise UserError(f"no corpus table at {table}")
-    with table.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        rows, columns = list(reader), list(reader.fieldnames or [])
-    absent = [name for name in NEEDED if name not in columns]
-    if absent:
-        raise UserError(f"{table} lacks the column {', '.join(absent)}; it has {', '.join(columns)}")
-    return rows, columns
+    columns, rows = read_rows(table, NEEDED)
+    for row in rows:
+        inside("clips", row.cells["file_name"], f"{table}, line {row.line}", links=True)
+    return [row.cells for row in rows], columns
 
 
 def _write_table(rows: list[dict[str, str]], columns: list[str], output_dir: Path) -> None:
-    temporary = output_dir / "corpus.csv.tmp"
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(temporary, output_dir / "corpus.csv")
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(output_dir / "corpus.csv", text.getvalue())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,7 +1,7 @@
 """Data sets beyond a disk: tar shards as WebDataset writes them, local or remote.
 
 An index lists them, `{"shardlist": [{"url": "sounds-000000.tar", "nsamples": 1000}, ...]}`; urls are relative to the
-index, or whatever the package webdataset opens (https://, gs://, hf://, pipe:). Inside a shard, files of one name
+index, and stay below its folder, or https:// addresses, for which the package webdataset is needed. Inside a shard, files of one name
 belong together: `0001.flac` (or wav, ogg, mp3) and `0001.txt` with the caption. Folders are part of the name, up to the
 first dot of the file's own; what macOS adds (`._0001.flac`, `__MACOSX`) and other hidden files are none of the clips.
 
@@ -20,6 +20,7 @@ import itertools
 import json
 import logging
 import os
+import re
 import sys
 import tarfile
 from collections import OrderedDict
@@ -33,11 +34,17 @@ from soundctm.command import exit_code
 from soundctm.data.audio import clip_of, decode_audio
 from soundctm.data.dataset import CaptionedFile, read_captioned_files
 from soundctm.errors import UserError
+from soundctm.files import inside
+from soundctm.files.reading import read_json
 from soundctm.files import sweep, whole_file, write_whole
 
 logger = logging.getLogger(__name__)
 
 SOUNDS = ("wav", "flac", "ogg", "mp3")
+HTTPS = "https://"
+_HTTPS_URL = re.compile(r"https://[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?/[A-Za-z0-9._~/%+=&?,:@-]+")
+MOST_INDEX_BYTES = 64 * 2**20
+MOST_IN_SHARD, MOST_CLIPS = 1_000_000, 100_000_000
 OPEN_SHARDS = 4  # whose lists of files a process keeps
 
 
@@ -106,10 +113,15 @@ class ShardedClips:
             self._paths[shard] = self._fetch(self.urls[shard])
             clips: dict[str, dict[str, tuple[int, int]]] = {}
             try:
+                if not Path(self._paths[shard]).is_file():
+                    raise OSError("there is no such file")
+                size = os.path.getsize(self._paths[shard])
                 with tarfile.open(self._paths[shard]) as tar:
                     for member in tar:
                         named = clip_and_kind(member.name) if member.isfile() else None
                         if named is not None:
+                            if member.offset_data + member.size > size:
+                                raise tarfile.ReadError(f"{member.name} ends behind the end of the file")
                             clips.setdefault(named[0], {})[named[1]] = (member.offset_data, member.size)
             except (OSError, tarfile.TarError) as error:
                 raise UserError(f"the shard {self.urls[shard]} cannot be read: {error}") from error
@@ -125,7 +137,7 @@ class ShardedClips:
 
     def _fetch(self, url: str) -> str:
         """The local path of a shard."""
-        if "://" not in url and not url.startswith("pipe:"):
+        if not url.startswith(HTTPS):
             return str(self.index.parent / url)
         from webdataset.cache import FileCache  # only remote shards need the package
 
@@ -148,14 +160,32 @@ def clip_and_kind(member: str) -> tuple[str, str] | None:
 
 def read_index(path: Path) -> tuple[list[str], list[int]]:
     """Urls and numbers of clips. Raises UserError when the file is not such an index."""
-    try:
-        shards = json.loads(path.read_text(encoding="utf-8"))["shardlist"]
-        urls, counts = [str(shard["url"]) for shard in shards], [int(shard["nsamples"]) for shard in shards]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f'{path} is no index {{"shardlist": [{{"url": ..., "nsamples": ...}}]}}: {error}') from error
+    wanted = f'{path} is no index {{"shardlist": [{{"url": ..., "nsamples": ...}}]}}'
+    shards = read_json(path, limit=MOST_INDEX_BYTES).get("shardlist")
+    if not isinstance(shards, list) or not all(isinstance(shard, dict) for shard in shards):
+        raise UserError(wanted)
+    urls, counts = [shard.get("url") for shard in shards], [shard.get("nsamples") for shard in shards]
+    for number, (url, count) in enumerate(zip(urls, counts, strict=True)):
+        place = f"{path}, shard {number}"
+        if isinstance(count, bool) or not isinstance(count, int) or not count <= MOST_IN_SHARD:
+            raise UserError(f"{place}: `nsamples` must be a whole number from 1 to {MOST_IN_SHARD}")
+        _check_url(url, path, place)
+    if sum(counts) > MOST_CLIPS:
+        raise UserError(f"{path} says {sum(counts)} clips; up to {MOST_CLIPS} are read")
     if not urls or min(counts) < 1:
         raise UserError(f"{path} lists no shards, or one without clips")
     return urls, counts
+
+
+def _check_url(url: object, index: Path, place: str) -> None:
+    """Raises UserError for what is neither a file below the index's folder nor a plain https address.
+
+    Other schemes, `pipe:` first of all, would run programs that the index names.
+    """
+    if not isinstance(url, str) or ":" not in url:
+        inside(index.parent, url, place, links=True)
+    elif not _HTTPS_URL.fullmatch(url) or ".." in url.split("/"):
+        raise UserError(f"{place}: {url[:80]!r} is neither a file beside the index nor an https:// address")
 
 
 def pack(files: Sequence[CaptionedFile], folder: Path, clips: int) -> Path:

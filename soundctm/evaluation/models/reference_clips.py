@@ -30,7 +30,7 @@ from soundctm.data.corpus import DATA_FOLDER, CorpusRow, load_corpus
 from soundctm.data.tables import read_captions
 from soundctm.errors import UserError
 from soundctm.evaluation.folders.clips import SUFFIXES
-from soundctm.files import write_whole
+from soundctm.files import inside, write_whole
 from soundctm.inference.output import ensure_writable, write_wav
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def write_clips(items: ComposedCorpus, table: Sequence[ReferenceClip], folder: s
         raise UserError("the corpus holds none of the clips of the table; was it built from other packages?")
     for clip in tqdm(present, "reference", unit="clip"):
         waveform, _, _ = items.from_row(rows[clip.clip], ITEM)
-        path = folder / clip.file_name
+        path = inside(folder, clip.file_name, "the table of reference clips")
         write_wav(path, waveform.numpy(), SAMPLING_RATE)
     return len(present)
 

@@ -253,5 +253,5 @@ def test_parts_without_weights_or_with_another_configuration(parts, tmp_path):
         load_checkpoint(folder, ())
     (vocoder / "config.json").write_text(json.dumps(config))
     (vocoder / "model.safetensors").unlink()
-    with pytest.raises(UserError, match="no weights .* in .*vocoder"):
+    with pytest.raises(UserError, match="no weights in .*vocoder"):
         load_checkpoint(folder, ())

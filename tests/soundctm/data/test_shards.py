@@ -57,18 +57,20 @@ def test_batches_are_to_be_encoded_live_and_repeat_themselves(packed, tmp_path):
     assert half.captions == batch.captions[2:] and torch.equal(half.waveforms, batch.waveforms[2:])
 
 
-def test_remote_shards_are_fetched_once(packed, tmp_path):
-    pytest.importorskip("webdataset")
+def test_remote_shards_are_fetched_once(packed, tmp_path, monkeypatch):
+    gopen = pytest.importorskip("webdataset.gopen")
     index = packed[1]
     values = json.loads(index.read_text())
     for shard in values["shardlist"]:
-        shard["url"] = f"pipe:cat {index.parent / shard['url']}"
+        shard["url"] = f"https://example.org/sounds/{shard['url']}"
     index.write_text(json.dumps(values))
+    here = {"https": lambda url, *_, **__: (index.parent / url.rsplit("/", 1)[-1]).open("rb")}
+    monkeypatch.setattr(gopen, "gopen_schemes", gopen.gopen_schemes | here)
     caption = opened(index, tmp_path).heard(4)[1]
     for path in index.parent.glob("*.tar"):
         path.unlink()
     assert opened(index, tmp_path).heard(4)[1] == caption
-    with pytest.raises(UserError, match="the shard pipe:cat .* cannot be fetched"):
+    with pytest.raises(UserError, match="the shard https://.* cannot be fetched"):
         opened(index, tmp_path).heard(0)
 
 
@@ -125,3 +127,25 @@ def test_shards_that_tar_made_are_read(packed, tmp_path):
     for row, file in enumerate(files):
         waveform, caption = data.heard(row)
         assert caption == file.caption and torch.equal(waveform, load_clip(file.path, SAMPLES))
+
+
+@pytest.mark.parametrize(
+    "url, count",
+    [(f"pipe:touch {'{}'}/ran", 1), ("gs://a/b.tar", 1), ("hf://a", 1), ("http://a/b", 1), ("file:///etc/passwd", 1)]
+    + [("https://a/b'; touch ran; '", 1), ("https://a/../b", 1), ("/dev/zero", 1), ("../b.tar", 1), (5, 1), (None, 1)]
+    + [("a.tar", 10**9), ("a.tar", 10**400), ("a.tar", 1.5), ("a.tar", "1"), ("a.tar", True), ("a.tar", None)],
+)
+def test_an_index_runs_nothing_leads_nowhere_and_asks_for_no_memory(packed, tmp_path, url, count):
+    index = packed[1]
+    url = url.format(tmp_path) if isinstance(url, str) else url
+    index.write_text(json.dumps({"shardlist": [{"url": url, "nsamples": count}]}))
+    with pytest.raises(UserError, match="shard 0"):
+        opened(index, tmp_path).heard(0)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "5", "{}", '{"shardlist": [5]}', '{"shardlist": []}', "\0", ""])
+def test_what_is_no_index_is_one_sentence(packed, tmp_path, text):
+    packed[1].write_text(text)
+    with pytest.raises(UserError, match="index.json"):
+        opened(packed[1], tmp_path)
