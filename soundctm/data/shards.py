@@ -1,9 +1,10 @@
 """Data sets beyond a disk: tar shards as WebDataset writes them, local or remote.
 
 An index lists them, `{"shardlist": [{"url": "sounds-000000.tar", "nsamples": 1000}, ...]}`; urls are relative to the
-index, and stay below its folder, or https:// addresses, for which the package webdataset is needed. Inside a shard, files of one name
-belong together: `0001.flac` (or wav, ogg, mp3) and `0001.txt` with the caption. Folders are part of the name, up to the
-first dot of the file's own; what macOS adds (`._0001.flac`, `__MACOSX`) and other hidden files are none of the clips.
+index, and stay below its folder, or https:// addresses, for which the package webdataset is needed. Inside a shard,
+files of one name belong together: `0001.flac` (or wav, ogg, mp3) and `0001.txt` with the caption. Folders are part of
+the name, up to the first dot of the file's own; what macOS adds (`._0001.flac`, `__MACOSX`) and other hidden files are
+none of the clips.
 
     python -m soundctm.data.shards --train_file train.csv --audio_dir AUDIO --output_dir shards    # packs a CSV
 
@@ -34,9 +35,8 @@ from soundctm.command import exit_code
 from soundctm.data.audio import clip_of, decode_audio
 from soundctm.data.dataset import CaptionedFile, read_captioned_files
 from soundctm.errors import UserError
-from soundctm.files import inside
+from soundctm.files import inside, sweep, whole_file, write_whole
 from soundctm.files.reading import read_json
-from soundctm.files import sweep, whole_file, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +161,8 @@ def clip_and_kind(member: str) -> tuple[str, str] | None:
 def read_index(path: Path) -> tuple[list[str], list[int]]:
     """Urls and numbers of clips. Raises UserError when the file is not such an index."""
     wanted = f'{path} is no index {{"shardlist": [{{"url": ..., "nsamples": ...}}]}}'
-    shards = read_json(path, limit=MOST_INDEX_BYTES).get("shardlist")
+    values = read_json(path, None, limit=MOST_INDEX_BYTES)
+    shards = values.get("shardlist") if isinstance(values, dict) else None
     if not isinstance(shards, list) or not all(isinstance(shard, dict) for shard in shards):
         raise UserError(wanted)
     urls, counts = [shard.get("url") for shard in shards], [shard.get("nsamples") for shard in shards]

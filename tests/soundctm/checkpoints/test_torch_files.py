@@ -3,6 +3,7 @@
 import collections
 import os
 import pickle
+import zipfile
 
 import pytest
 import torch
@@ -99,3 +100,39 @@ def test_no_file_and_a_folder(tmp_path):
     for path in (tmp_path / "nothing.bin", tmp_path):
         with pytest.raises(UserError, match="no checkpoint file at"):
             read_state_dict(path)
+
+
+def packed_again(path, compression, extra=()):
+    with zipfile.ZipFile(path) as old:
+        entries = [(entry.filename, old.read(entry)) for entry in old.infolist()]
+    with zipfile.ZipFile(path, "w", compression) as new:
+        for name, content in [*entries, *extra]:
+            new.writestr(name, content)
+
+
+def test_a_file_packed_again_with_compression_is_read_right(tmp_path):
+    path = tmp_path / "model.bin"
+    state = {"a": torch.arange(50_000.0), "b": torch.zeros(3, 5)}
+    torch.save(state, path)
+    packed_again(path, zipfile.ZIP_DEFLATED)
+    read = read_state_dict(path)
+    assert all(torch.equal(read[key], state[key]) for key in state)
+
+
+def test_what_unfolds_to_too_much_is_refused_unread(tmp_path):
+    torch.save(STATE, tmp_path / "model.bin")
+    packed_again(tmp_path / "model.bin", zipfile.ZIP_DEFLATED, [("model/data/9", bytes(100 * 2**20))])
+    with pytest.raises(UserError, match="would unfold to"):
+        read_state_dict(tmp_path / "model.bin")
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "module.module."])
+def test_wrappers_of_any_nesting_are_taken_off(tmp_path, prefix):
+    torch.save({prefix + "conv._orig_mod.weight": torch.ones(2)}, tmp_path / "model.bin")
+    assert list(read_state_dict(tmp_path / "model.bin")) == ["conv.weight"]
+
+
+def test_a_pointer_of_git_lfs_is_called_one(tmp_path):
+    (tmp_path / "model.bin").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(UserError, match="Git LFS pointer"):
+        read_state_dict(tmp_path / "model.bin")
