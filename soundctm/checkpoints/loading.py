@@ -15,6 +15,7 @@ from soundctm.checkpoints.components import NETWORKS, Components
 from soundctm.checkpoints.eight_bit import unpack
 from soundctm.checkpoints.layout import (
     CODEC,
+    CONFIG,
     INDEX,
     TEXT_ENCODER,
     TRAINING_CONFIG,
