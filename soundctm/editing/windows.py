@@ -24,12 +24,12 @@ def window_starts(frames: int, window: int, hop: int, phase: float = 0.0, loop: 
     """
     if loop:
         count = max(1, math.ceil(frames / hop))
-        return [round((k + phase) * frames / count) % frames for k in range(count)]
+        return [(k * frames // count + int(phase * frames / count)) % frames for k in range(count)]
     last = frames - window
     if last <= 0:
         return [0]
     gaps = math.ceil(last / hop)
-    inner = {round((k + phase) * last / gaps) for k in range(gaps)}
+    inner = {k * last // gaps + int(phase * last / gaps) for k in range(gaps)}  # whole numbers: never over `hop` apart
     return sorted(inner | {0, last})
 
 

@@ -54,7 +54,7 @@ def refused_in_process(capsys):
 
 def test_one_line_and_exit_code_2(folders):
     done = run("--generated_dir", folders[1], "--metrics", "speed")
-    refused(done, "no metric 'speed'; known are fad, fad_inf")
+    refused(done, "no metric 'speed'; known are fad, fd")
     assert done.stderr.count("\n") == 1
 
 
