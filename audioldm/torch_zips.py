@@ -6,14 +6,25 @@ compression is read into memory instead: mapped, its compressed bytes would be t
 
 from __future__ import annotations
 
+import contextlib
+import io
+import pickletools
 import struct
 import zipfile
+import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 from audioldm.errors import CodecError
 
 MOST_PICKLE = 64 * 2**20  # bytes of the records that are no tensors
 MOST_GROWTH = 20  # times the file's size that its records may unfold to
+LONGEST_NAME = 4096  # characters of a key, a class or a text in what is no tensor
+PICKLES = 4  # at the head of the older layout: mark, version, machine, content
+UNREADABLE = (
+    *(ValueError, IndexError, KeyError, OverflowError, MemoryError, EOFError, OSError, RuntimeError, struct.error),
+    *(zipfile.BadZipFile, zlib.error, NotImplementedError),
+)
 
 LFS = b"version https://git-lfs.github.com/spec/"
 
@@ -31,6 +42,8 @@ def can_be_mapped(path: Path) -> bool:
                     "the hub's download page"
                 )
         if not zipfile.is_zipfile(path):
+            with path.open("rb") as file:
+                _check_names(file, path)
             return False
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
@@ -50,4 +63,23 @@ def can_be_mapped(path: Path) -> bool:
             f"{path} is refused: {size} bytes would unfold to {unfolded}; weights do not compress that far, and what "
             f"describes them stays below {MOST_PICKLE} bytes"
         )
+    pickles = [record for record in records if record.filename.rsplit("/", 1)[-1] == "data.pkl"]
+    for record in pickles:
+        content = b""
+        with contextlib.suppress(*UNREADABLE), zipfile.ZipFile(path) as archive:  # what is damaged is told by torch
+            content = archive.read(record)
+        _check_names(io.BytesIO(content), path)
     return not compressed
+
+
+def _check_names(file: BinaryIO, path: Path) -> None:
+    """Refuses pickles that name what no program has: torch takes minutes to say what is wrong with long names."""
+    try:
+        for _ in range(PICKLES):
+            for _, argument, _ in pickletools.genops(file):  # reads the instructions, runs none
+                if isinstance(argument, str) and len(argument) > LONGEST_NAME:
+                    raise CodecError(f"{path} is refused: it holds a name of {len(argument)} characters")
+    except CodecError:
+        raise
+    except UNREADABLE:
+        return  # told by torch

@@ -133,8 +133,11 @@ VOCODERS = {"SpeechT5HifiGan": SpeechT5HifiGan, "InverseSTFTVocoder": InverseSTF
 def load_vocoder(folder: Path, dtype: torch.dtype) -> nn.Module:
     """The vocoder saved in `folder`; its config.json says which class. Raises CodecError for any other class."""
     config = read_config(folder)
-    name = config.get("_class_name") or next(iter(config.get("architectures") or ["?"]))
+    named = config.get("architectures")
+    name = config.get("_class_name") or (named[0] if named and isinstance(named, list) else "?")
     if not isinstance(name, str) or name not in VOCODERS:
-        raise CodecError(f"{folder / 'config.json'} names the vocoder {name}; known are {', '.join(VOCODERS)}")
+        raise CodecError(
+            f"{folder / 'config.json'} names the vocoder {str(name)[:80]}; known are {', '.join(VOCODERS)}"
+        )
     # Converted after loading: the two libraries name their dtype argument differently.
     return nn.Module.to(VOCODERS[name].from_pretrained(folder), dtype).eval()

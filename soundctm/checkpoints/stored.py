@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import AutoConfig, AutoModel, T5EncoderModel
 
@@ -25,7 +26,7 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 # What the libraries raise for values that do not go together.
 UNUSABLE = (
     *(ValueError, TypeError, LookupError, ImportError, OSError, ArithmeticError, AttributeError),
-    *(RuntimeError, AssertionError),
+    *(RuntimeError, AssertionError, StrictDataclassError),
 )
 
 
@@ -41,10 +42,11 @@ def check_vae(folder: Path) -> None:
 def check_vocoder(folder: Path) -> None:
     """Raises UserError when the weights in `folder` are not those that its config.json describes."""
     config = read_config(folder)
-    name = config.get("_class_name") or next(iter(config.get("architectures") or ["?"]))
+    named = config.get("architectures")
+    name = config.get("_class_name") or (named[0] if named and isinstance(named, list) else "?")
     kind = VOCODERS.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise UserError(f"{folder / CONFIG} names the vocoder {name}; known are {', '.join(VOCODERS)}")
+        raise UserError(f"{folder / CONFIG} names the vocoder {str(name)[:80]}; known are {', '.join(VOCODERS)}")
     if hasattr(kind, "from_config"):
         _check(folder, lambda: kind.from_config(config))
     else:

@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import soundfile
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ PEAK = 0.5
 ROUNDING = 1e-6
 ENORMOUS = 2.0**32  # samples beyond those of any integer format written as floats
 STREAMED = 0xFFFF_0000  # bytes; a wav of unknown length says at least as many
+AT_ONCE = 2**24  # samples, of all channels, that are read together
+MOST_SAMPLES = 2**31  # of all channels; 12 hours of 48 kHz mono, 8 GiB as floats
 LOWEST_RATE, HIGHEST_RATE = 100, 10_000_000  # Hz that a sound file may say
 
 
@@ -97,7 +100,7 @@ def decode_audio(file: str | os.PathLike | BinaryIO, name: str, *, whole: bool =
         # As bytes, because soundfile cannot encode names that are no UTF-8.
         with soundfile.SoundFile(os.fsencode(file) if isinstance(file, str | os.PathLike) else file) as sound:
             expected, remarks, rate = sound.frames, sound.extra_info, sound.samplerate
-            samples = sound.read(dtype="float32", always_2d=True)
+            samples = _samples(sound)
     except (soundfile.SoundFileError, RuntimeError) as error:
         known = "wav, flac, ogg and mp3 are known"
         raise UserError(f"{name} cannot be read as a sound file ({known}): {reason_of(error)}") from error
@@ -111,6 +114,22 @@ def decode_audio(file: str | os.PathLike | BinaryIO, name: str, *, whole: bool =
     if not torch.isfinite(waveform).all():
         raise UserError(f"{name} holds NaN or infinite samples")
     return waveform, int(rate)
+
+
+def _samples(sound: soundfile.SoundFile) -> np.ndarray:
+    """All samples [n, channels], read in blocks: a header may say any number of them, whatever the file holds."""
+    if sound.frames * sound.channels <= AT_ONCE:
+        return sound.read(dtype="float32", always_2d=True)
+    blocks, number = [], max(1, AT_ONCE // sound.channels)
+    held = 0
+    while len(block := sound.read(number, dtype="float32", always_2d=True)):
+        blocks.append(block)
+        held += block.size
+        if held > MOST_SAMPLES:
+            raise RuntimeError(f"it holds more than {MOST_SAMPLES} samples, the most that are read")
+        if len(block) < number:
+            break
+    return np.concatenate(blocks) if blocks else np.zeros((0, sound.channels), np.float32)
 
 
 def reason_of(error: Exception) -> str:

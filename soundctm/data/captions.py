@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from soundctm.data.corpus import DATA_FOLDER, CorpusRow
 from soundctm.errors import UserError
+from soundctm.files.reading import read_yaml
 
 STYLES = ("event", "repeat", "texture")
 OWN_CAPTION = 0.2  # share of captions taken from the corpus table
@@ -25,6 +25,7 @@ AND = ("{} and {}", "{} with {} in the background", "{} while {} can be heard")
 THEN = ("{} followed by {}", "{} and then {}", "{}, then {}", "{} before {}", "{1} after {0}", "first {}, then {}")
 TIMES = {2: "twice", 3: "three times", 4: "four times"}
 COUNTED = 0.5  # share of captions of so many events that say how many
+LONGEST_PERIOD = 86_400  # seconds
 FEWEST = 3  # phrasings of a label of which one is held out
 
 
@@ -51,11 +52,8 @@ def load_caption_table(path: str | os.PathLike | None = None) -> dict[str, Label
     path = Path(path) if path is not None else DATA_FOLDER / "captions.yaml"
     if not path.is_file():
         raise UserError(f"no caption table at {path}")
-    try:
-        table = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(table, dict):
+    table = read_yaml(path)
+    if not table:
         raise UserError(f"{path} must hold one entry per label")
     return {str(label): _entry(str(label), entry, path) for label, entry in table.items()}
 
@@ -127,19 +125,47 @@ def _finish(phrase: str, rng: np.random.Generator) -> str:
 
 def _entry(label: str, entry: Any, path: Path) -> LabelSpec:
     known = {field.name for field in dataclasses.fields(LabelSpec)} - {"held_out"}
+    place = f"{path}: the entry {label[:80]!r}"
     if not isinstance(entry, dict) or not entry.get("say"):
-        raise UserError(f"{path}: the entry {label!r} needs a list `say`")
-    unknown = sorted(set(entry) - known)
+        raise UserError(f"{place} needs a list `say`")
+    unknown = sorted(str(name)[:80] for name in set(entry) - known)
     if unknown:
-        raise UserError(f"{path}: the entry {label!r} has the unknown field {', '.join(unknown)}")
+        raise UserError(f"{place} has the unknown field {', '.join(unknown)}")
     values = dict(entry)
-    for name in ("say", "many", "heard", "period"):
+    for name in ("say", "many", "heard"):
         if name in values:
-            values[name] = tuple(values[name])
-    values["captions"] = {caption: tuple(phrases) for caption, phrases in entry.get("captions", {}).items()}
-    spec = LabelSpec(**values)
-    if spec.style not in STYLES:
-        raise UserError(f"{path}: the style of {label!r} is {spec.style!r}; it must be one of {', '.join(STYLES)}")
-    if len(spec.period) != 2 or not 0 < spec.period[0] <= spec.period[1]:
-        raise UserError(f"{path}: the period of {label!r} must be two rising numbers of seconds")
-    return spec
+            values[name] = _phrases(values[name], f"{place}: `{name}`")
+    own_phrases = entry.get("captions", {})
+    if not isinstance(own_phrases, dict) or not all(isinstance(caption, str) for caption in own_phrases):
+        raise UserError(f"{place}: `captions` must give lists of phrasings by caption")
+    values["captions"] = {
+        caption: _phrases(phrases, f"{place}: the caption {caption[:80]!r}", empty=False)
+        for caption, phrases in own_phrases.items()
+    }
+    if not isinstance(entry.get("own", True), bool):
+        raise UserError(f"{place}: `own` must be true or false")
+    if entry.get("style", STYLES[0]) not in STYLES:
+        style = str(entry["style"])[:80]
+        raise UserError(f"{path}: the style of {label[:80]!r} is {style!r}; it must be one of {', '.join(STYLES)}")
+    if "period" in entry:
+        values["period"] = _period(entry["period"], f"{path}: the period of {label[:80]!r}")
+    return LabelSpec(**values)
+
+
+def _phrases(values: Any, place: str, empty: bool = True) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(text, str) and text.strip() for text in values):
+        raise UserError(f"{place} must be a list of texts")
+    if not values and not empty:
+        raise UserError(f"{place} has no phrasings")
+    return tuple(values)
+
+
+def _period(values: Any, place: str) -> tuple[float, float]:
+    wrong = UserError(f"{place} must be two rising numbers of seconds, of at most {LONGEST_PERIOD}")
+    if not isinstance(values, list) or len(values) != 2:
+        raise wrong
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        raise wrong
+    if not 0 < values[0] <= values[1] <= LONGEST_PERIOD:
+        raise wrong
+    return values[0], values[1]

@@ -6,6 +6,7 @@ archive `usr/share/x/instruments.rcc`.
 
 from __future__ import annotations
 
+import lzma
 import re
 import struct
 import zipfile
@@ -17,6 +18,9 @@ from soundctm.errors import UserError
 
 # A container inside a path: everything up to a known ending, then ".d/", then the member.
 _INSIDE = re.compile(r"^(?P<archive>.+\.(?P<kind>zip|pk3|rcc|cat))\.d/(?P<member>.+)$")
+MOST_BYTES = 512 * 2**20  # of one sound
+MOST_NODES = 1_000_000  # files and folders of a Qt resource file
+MOST_DEPTH = 50  # folders within each other
 RCC_COMPRESSED, RCC_DIRECTORY, RCC_ZSTD = 1, 2, 4
 
 
@@ -37,8 +41,17 @@ def iterate_members(file: BinaryIO, archive: str, keep: Callable[[str], bool]) -
         raise UserError(f"{archive} is no known archive; zip, pk3, rcc and cat are")
     try:
         yield from readers[kind](file, keep)
-    except (zipfile.BadZipFile, struct.error, zlib.error, UnicodeDecodeError, IndexError) as error:
-        raise UserError(f"{archive} is damaged: {error}") from error
+    except UserError as error:
+        raise UserError(f"{archive}: {error}") from error
+    except _DAMAGE as error:
+        raise UserError(f"{archive} is damaged, or cannot be read: {error}") from error
+
+
+# RuntimeError: an encrypted zip; NotImplementedError: one packed in a rare way.
+_DAMAGE = (
+    *(zipfile.BadZipFile, struct.error, zlib.error, lzma.LZMAError, UnicodeDecodeError),
+    *(IndexError, ValueError, EOFError, OSError, OverflowError, RuntimeError, NotImplementedError),
+)
 
 
 def cat_number(member: str) -> str:
@@ -50,7 +63,27 @@ def _zip(file: BinaryIO, keep: Callable[[str], bool]) -> Iterator[tuple[str, byt
     with zipfile.ZipFile(file) as archive:
         for name in archive.namelist():
             if not name.endswith("/") and keep(name):
-                yield name, archive.read(name)
+                if archive.getinfo(name).file_size > MOST_BYTES:
+                    raise _too_large(name)
+                with archive.open(name) as member:
+                    content = member.read(MOST_BYTES + 1)
+                if len(content) > MOST_BYTES:
+                    raise _too_large(name)
+                yield name, content
+
+
+def _too_large(name: str) -> UserError:
+    return UserError(f"{name[:200]} unpacks to more than {MOST_BYTES} bytes, the most that is read of a sound")
+
+
+def _inflated(packed: bytes, name: str) -> bytes:
+    unpacking = zlib.decompressobj()
+    content = unpacking.decompress(packed, MOST_BYTES)
+    if unpacking.unconsumed_tail:
+        raise _too_large(name)
+    if not unpacking.eof:
+        raise UserError(f"{name[:200]} is cut off")
+    return content
 
 
 def _rcc(file: BinaryIO, keep: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
@@ -66,8 +99,13 @@ def _rcc(file: BinaryIO, keep: Callable[[str], bool]) -> Iterator[tuple[str, byt
         start = names + offset + 6
         return content[start : start + 2 * length].decode("utf-16-be")
 
+    seen: set[int] = set()  # a damaged tree may lead back to where it came from
+
     def walk(node: int, prefix: str) -> Iterator[tuple[str, bytes]]:
         name_offset, flags = struct.unpack_from(">IH", content, tree + node * node_size)
+        if node in seen or len(seen) >= MOST_NODES or prefix.count("/") > MOST_DEPTH:
+            raise UserError(f"its tree of files leads back into itself, or is deeper than {MOST_DEPTH}")
+        seen.add(node)
         name = prefix + (name_at(name_offset) if node else "")
         if flags & RCC_DIRECTORY:
             count, first = struct.unpack_from(">II", content, tree + node * node_size + 6)
@@ -79,7 +117,7 @@ def _rcc(file: BinaryIO, keep: Callable[[str], bool]) -> Iterator[tuple[str, byt
             raw = content[data + offset + 4 : data + offset + 4 + size]
             if flags & RCC_ZSTD:
                 raise UserError(f"{name} is compressed with zstd, which is not supported")
-            yield name, zlib.decompress(raw[4:]) if flags & RCC_COMPRESSED else raw
+            yield name, _inflated(raw[4:], name) if flags & RCC_COMPRESSED else raw
 
     yield from walk(0, "")
 

@@ -6,19 +6,22 @@ Debian packages. The repository itself keeps only the table (`data/corpus.csv`).
 
 from __future__ import annotations
 
-import csv
 import dataclasses
+import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from soundctm.data.audio import SAMPLING_RATE, read_audio
+from soundctm.data.audio import HIGHEST_RATE, SAMPLING_RATE, read_audio
 from soundctm.data.rumble import remove_rumble
 from soundctm.errors import UserError
+from soundctm.files import inside
+from soundctm.files.reading import Row, read_rows
 
 DATA_FOLDER = Path(__file__).resolve().parents[2] / "data"
+LONGEST = 86_400.0  # seconds that a row may say
 NEEDED = ("file_name", "caption", "label", "split", "group", "package", "yamnet_top3")
 
 
@@ -44,27 +47,33 @@ def load_corpus(table: str | os.PathLike, split: str | None = None) -> list[Corp
         table = table / "corpus.csv"
     if not table.is_file():
         raise UserError(f"no corpus table at {table}; python -m soundctm.data.build_corpus makes one")
-    with table.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in NEEDED if name not in (reader.fieldnames or [])]
-        if missing:
-            raise UserError(
-                f"{table} lacks the column {', '.join(missing)}; it has {', '.join(reader.fieldnames or [])}"
-            )
-        rows = [_row(row, table) for row in reader]
+    _, found = read_rows(table, NEEDED, allow_empty=True)
+    rows = [_row(row, table) for row in found]
     rows = [row for row in rows if split is None or row.split == split]
     if not rows:
         raise UserError(f"{table} holds no rows" + (f" of the split {split!r}" if split else ""))
     return rows
 
 
-def _row(row: dict[str, str], table: Path) -> CorpusRow:
-    texts = (row[name] for name in NEEDED[:6])
+def _row(row: Row, table: Path) -> CorpusRow:
+    cells = row.cells
+    inside(table.parent, cells["file_name"], f"{table}, line {row.line}", links=True)
+    seconds = _number(cells, "seconds", 1.0, 0, LONGEST, f"{table}, line {row.line}")
+    rate = _number(cells, "source_rate", SAMPLING_RATE, 1, HIGHEST_RATE, f"{table}, line {row.line}")
+    if rate != int(rate):
+        raise UserError(f"{table}, line {row.line}: source_rate is {cells['source_rate']}; it must be a whole number")
+    return CorpusRow(*(cells[name] for name in NEEDED[:6]), tuple(cells["yamnet_top3"].split("|")), seconds, int(rate))
+
+
+def _number(cells: dict[str, str], name: str, default: float, low: float, high: float, place: str) -> float:
+    """The number in a cell of a column that need not be there."""
     try:
-        seconds, rate = float(row.get("seconds", 1.0)), int(row.get("source_rate", SAMPLING_RATE))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{table}: {row['file_name']} needs numbers of seconds and source_rate, not {error}") from error
-    return CorpusRow(*texts, tuple(row["yamnet_top3"].split("|")), seconds, rate)
+        value = float(cells.get(name, default))
+    except ValueError:
+        value = math.nan
+    if not low <= value <= high:
+        raise UserError(f"{place}: {name} is {cells[name][:80]!r}; it must be a number from {low:g} to {high:g}")
+    return value
 
 
 def present_rows(rows: Iterable[CorpusRow], root: str | os.PathLike) -> list[CorpusRow]:

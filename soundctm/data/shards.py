@@ -116,15 +116,15 @@ class ShardedClips:
                 if not Path(self._paths[shard]).is_file():
                     raise OSError("there is no such file")
                 size = os.path.getsize(self._paths[shard])
-                with tarfile.open(self._paths[shard]) as tar:
+                with tarfile.open(self._paths[shard], "r:") as tar:
                     for member in tar:
                         named = clip_and_kind(member.name) if member.isfile() else None
                         if named is not None:
                             if member.offset_data + member.size > size:
                                 raise tarfile.ReadError(f"{member.name} ends behind the end of the file")
                             clips.setdefault(named[0], {})[named[1]] = (member.offset_data, member.size)
-            except (OSError, tarfile.TarError) as error:
-                raise UserError(f"the shard {self.urls[shard]} cannot be read: {error}") from error
+            except (OSError, tarfile.TarError, ValueError, OverflowError) as error:
+                raise UserError(f"the shard {self.urls[shard]} cannot be read as a plain tar: {error}") from error
             self._members[shard] = list(clips.values())
             if len(self._members) > OPEN_SHARDS:
                 self._paths.pop(self._members.popitem(last=False)[0])

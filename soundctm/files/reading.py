@@ -139,7 +139,7 @@ def read_rows(
             continue
         if len(cells) != len(columns):
             raise UserError(
-                f"{place} has {len(cells)} cells where the first line names {len(columns)} ({', '.join(columns)}); "
+                f"{place} has {len(cells)} cells where the first line names {len(columns)} ({_listed(columns)}); "
                 "a cell with a comma stands in double quotes"
             )
         rows.append(Row(number, dict(zip(columns, cells, strict=True))))
@@ -178,12 +178,17 @@ def _parsed(line: str, place: str, spaces: bool) -> list[str]:
 def _check_columns(columns: Sequence[str], required: Sequence[str], path: str | os.PathLike) -> None:
     doubled = sorted({name for name in columns if columns.count(name) > 1})
     if doubled:
-        raise UserError(f"{path}: the column {doubled[0]!r} stands twice in the first line")
+        raise UserError(f"{path}: the column {doubled[0][:80]!r} stands twice in the first line")
     missing = [name for name in required if name not in columns]
     if missing:
         raise UserError(
-            f"{path} has no column {missing[0]!r}; its first line names {', '.join(columns)}{_wanted(required)}"
+            f"{path} has no column {missing[0]!r}; its first line names {_listed(columns)}{_wanted(required)}"
         )
+
+
+def _listed(names: Sequence[str]) -> str:
+    text = ", ".join(names)
+    return text if len(text) <= 300 else text[:297] + "..."
 
 
 def _wanted(required: Sequence[str]) -> str:
@@ -211,7 +216,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(n for n in names if names.count(n) > 1)!r} stands twice")
+        raise ValueError(f"the key {next(n for n in names if names.count(n) > 1)[:80]!r} stands twice")
     return found
 
 

@@ -93,6 +93,11 @@ def test_joined_phrases_hold_both():
         ("dog: {say: [x], style: loud}", "style of 'dog' is 'loud'"),
         ("dog: {say: [x], period: [2, 1]}", "period of 'dog'"),
         ("[1", "not valid YAML"),
+        ("dog: {say: 1}", "'dog': `say` must be a list of texts"),
+        ("dog: {say: [1]}", "'dog': `say` must be a list of texts"),
+        ("dog: {say: [x], period: [a, b]}", "period of 'dog' must be two rising numbers"),
+        ("dog: {say: [x], captions: [1]}", "`captions` must give lists of phrasings by caption"),
+        ("dog: {say: [x], captions: {y: []}}", "the caption 'y' has no phrasings"),
     ],
 )
 def test_wrong_tables_are_explained(tmp_path, text, message):
