@@ -51,20 +51,20 @@ def load_checkpoint(path: str | os.PathLike) -> Any:
         unknown = torch.serialization.get_unsafe_globals_in_checkpoint(path) if zipped else []
         refused = sorted(name for name in unknown if not _is_inert(name))
         if refused:
-            raise CodecError(f"{path} is refused: it would call {', '.join(refused)} when read")
+            raise CodecError(f"{path} is refused: it would call {', '.join(refused)[:300]} when read")
         with torch.serialization.safe_globals([(_stub(name), name) for name in unknown]):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except CodecError:
         raise
     except pickle.UnpicklingError as error:
-        first_line = str(error).split("\n", 1)[0]
+        first_line = str(error).split("\n", 1)[0][:300]
         raise CodecError(
             f"{path} is refused: it holds more than weights, or is no checkpoint ({first_line})"
         ) from error
     except MemoryError:
         raise CodecError(f"{path} asks for more memory than there is") from None
     except UNREADABLE as error:
-        first_line = str(error).split("\n", 1)[0]
+        first_line = str(error).split("\n", 1)[0][:300]
         raise CodecError(
             f"{path} cannot be read as a torch checkpoint ({type(error).__name__}: {first_line})"
         ) from error

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from audioldm.codec import AudioLDMCodec
+from audioldm.errors import CodecError
 from soundctm.checkpoints.assign import build, check_finite
 from soundctm.checkpoints.components import NETWORKS, Components
 from soundctm.checkpoints.eight_bit import unpack
@@ -23,7 +24,7 @@ from soundctm.checkpoints.layout import (
     read_defaults,
     read_training_config,
 )
-from soundctm.checkpoints.stored import buildable, check_text_encoder, check_vae, check_vocoder, read_config
+from soundctm.checkpoints.stored import UNUSABLE, buildable, check_text_encoder, check_vae, check_vocoder, read_config
 from soundctm.checkpoints.weight_files import read_weights
 from soundctm.errors import UserError
 from soundctm.networks import Network, backbone
@@ -91,8 +92,10 @@ def load_codec(folder: str | os.PathLike, dtype: torch.dtype = torch.float32) ->
         check_vocoder(folder / "vocoder")
     try:
         codec = AudioLDMCodec.from_pretrained(folder, dtype=dtype)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    except UNUSABLE as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:1000]
+        where = "" if isinstance(error, CodecError) else f"the codec in {folder} cannot be used: "
+        raise UserError(where + reason) from error
     for name, part in (("vae", codec.vae), ("vocoder", codec.vocoder)):
         if part is not None:
             check_finite(part.state_dict(), str(folder / name))

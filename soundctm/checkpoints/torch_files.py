@@ -111,6 +111,6 @@ def _code_asked_for(path: Path, message: str) -> str | None:
                     return ".".join(strings[-2:])
                 if isinstance(argument, str):
                     strings.append(argument)
-        except ValueError:
+        except (ValueError, OverflowError, MemoryError):
             return None
     return None

@@ -18,6 +18,7 @@ from soundctm.data.audio import load_clip, read_audio
 from soundctm.data.containers import iterate_members
 from soundctm.data.shards import ShardedClips, read_index
 from soundctm.errors import UserError
+from soundctm.evaluation.extractors.yamnet import ARCHIVE, CLASS_MAP, load_yamnet
 
 
 def sound_bytes(kind, samples=4000):
@@ -169,3 +170,13 @@ def test_a_compressed_shard_is_refused(tmp_path):
     path.write_bytes(gzip.compress(path.read_bytes()))
     with pytest.raises(UserError, match="cannot be read as a plain tar"):
         ShardedClips(tmp_path / "index.json", tmp_path / "cache", 400, 1.0, (8, 4, 16)).heard(0)
+
+
+def test_a_damaged_archive_of_yamnet_is_refused(tmp_path):
+    pytest.importorskip("onnx")
+    (tmp_path / CLASS_MAP).write_text("index,mid,display_name\n0,x,Speech\n")
+    for content in (b"", b"\xff" * 40):  # a graph without layers, and none
+        with zipfile.ZipFile(tmp_path / ARCHIVE, "w") as archive:
+            archive.writestr("model.onnx", content)
+        with pytest.raises(UserError, match=ARCHIVE):
+            load_yamnet(str(tmp_path))

@@ -12,11 +12,12 @@ one patch is zero-padded to one.
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchaudio
@@ -25,11 +26,19 @@ from torch import Tensor, nn
 from soundctm.errors import UserError
 from soundctm.evaluation.extractors.patches import PatchExtractor
 from soundctm.evaluation.extractors.weights import sha256
+from soundctm.files.reading import read_rows
 
 ARCHIVE, CLASS_MAP = "YamNet_w8a8.onnx.zip", "yamnet_class_map.csv"  # in the package's folder data
 SAMPLING_RATE = 16_000  # Hz
+CLASSES = 521
 PATCH, PATCH_HOP = 96, 48  # frames
 LOG_OFFSET = 1e-3
+MOST_BYTES = 256 * 2**20  # of the archive's files; the true one's have 15 million
+# What a damaged archive, and the graph in it, lead their readers to.
+UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, StopIteration, OSError, EOFError, ValueError, TypeError, LookupError),
+    *(RuntimeError, NotImplementedError, AttributeError, OverflowError),
+)
 ONE_PATCH = 15_712  # samples: 95 hops and one 512-point frame; shorter sounds are zero-padded
 
 
@@ -94,15 +103,36 @@ def load_yamnet(folder: str | None = None) -> YAMNet:
     archive, class_map = _file(folder, ARCHIVE), _file(folder, CLASS_MAP)
     try:
         import onnx
+        from google.protobuf.message import DecodeError
     except ImportError as error:
         raise UserError("reading YAMNet's weights needs the package `onnx`: pip install onnx") from error
     try:
         with tempfile.TemporaryDirectory() as work:
             with zipfile.ZipFile(archive) as file:
+                if sum(info.file_size for info in file.infolist()) > MOST_BYTES:
+                    raise UserError(f"{archive} unpacks to more than {MOST_BYTES} bytes, the most that is read of it")
                 file.extractall(work)
             graph = onnx.load(str(next(Path(work).rglob("*.onnx")))).graph
-    except (zipfile.BadZipFile, StopIteration) as error:
+    except UserError:
+        raise
+    except (DecodeError, *UNREADABLE) as error:
         raise UserError(f"{archive} is no zip archive with an ONNX file in it") from error
+    try:
+        layers, head = _layers(graph)
+    except UNREADABLE as error:
+        raise UserError(f"{archive} does not hold YAMNet's network") from error
+    names = [row.cells["display_name"] for row in read_rows(class_map, ("display_name",))[1]]
+    if len(names) != CLASSES:
+        raise UserError(f"{class_map} names {len(names)} classes; YAMNet has {CLASSES}")
+    net = YAMNet(layers, head, names)
+    net.weights_hash = sha256([archive])
+    return net
+
+
+def _layers(graph: Any) -> tuple[list[tuple[nn.Conv2d, tuple[int, int, int, int]]], nn.Linear]:
+    """Convolutions with their paddings, and the linear layer, of an ONNX graph."""
+    import onnx
+
     weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
 
     def tensor(name: str) -> Tensor:
@@ -117,13 +147,11 @@ def load_yamnet(folder: str | None = None) -> YAMNet:
         conv.weight.data, conv.bias.data = weight, bias
         top, left, bottom, right = settings["pads"]
         layers.append((conv, (left, right, top, bottom)))
-    head = nn.Linear(1024, 521)
+    head = nn.Linear(1024, CLASSES)
     head.weight.data, head.bias.data = tensor("model.classifier.weight"), tensor("model.classifier.bias")
-    with class_map.open(newline="", encoding="utf-8") as file:
-        names = [row["display_name"] for row in csv.DictReader(file)]
-    net = YAMNet(layers, head, names)
-    net.weights_hash = sha256([archive])
-    return net
+    if not layers or head.weight.shape != (CLASSES, 1024) or head.bias.shape != (CLASSES,):
+        raise ValueError("not YAMNet's layers")
+    return layers, head
 
 
 def weights_files(folder: str | None = None) -> list[Path]:
