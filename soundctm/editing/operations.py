@@ -77,7 +77,7 @@ def extend(
     waveform = read_init(audio, rate, own)
     check_length(len(waveform) / own + before + after, "the extension")
     left, right = round(before * own), round(after * own)
-    # the nearest samples stand in for what is not there yet; silence would ring through the encoder
+    # silence stands in for what is not there yet; it is never part of the result
     canvas = torch.nn.functional.pad(waveform, (left, right))
     seconds = len(canvas) / own
     regions = []
