@@ -33,7 +33,7 @@ def test_what_is_lost_is_counted(tmp_path, code, safe):
     assert (count.lost == 0) if safe else (count.lost >= 1)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_real_commands_lose_nothing(capsys):
     assert main(["--kills", "2"]) == 0
     assert capsys.readouterr().out.count(" 0 lost, 0 leftovers") == 4
