@@ -16,6 +16,8 @@ import hashlib
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -87,7 +89,8 @@ def contents(folder: Path) -> dict[str, str]:
         name = path.relative_to(folder)
         passed_over = any(part.startswith((".", "checkpoint-", "cache")) for part in name.parts)
         if path.is_file() and path.name not in IGNORED and not passed_over:
-            made[str(name)] = hashlib.sha256(content(path)).hexdigest()
+            # a file of captions is named by the process that wrote it
+            made[re.sub(r"-\d+(?=\.safetensors$)", "", str(name))] = hashlib.sha256(content(path)).hexdigest()
     return made
 
 
@@ -121,6 +124,8 @@ def commands(folder: Path) -> dict[str, list[str]]:
     from tiny import write_checkpoint
 
     checkpoint, table = write_checkpoint(folder / "world"), write_good_clips(folder / "sounds")
+    for name in ("generated", "reference"):  # one of the sounds is broken on purpose, for trainings
+        shutil.copytree(folder / "sounds" / "audio", folder / name, ignore=shutil.ignore_patterns("corrupt*"))
     captions = folder / "captions.csv"
     captions.write_text("caption\n" + "".join(f"sound number {i}\n" for i in range(12)))
     world, python = folder / "world", sys.executable
@@ -136,8 +141,8 @@ def commands(folder: Path) -> dict[str, list[str]]:
         "encoding": [*train, "--max_train_steps", "1", "--checkpointing_steps", "1", "--cache_dir", "OUT/latents"],
         "generation": [python, "ctm_inference.py", "--checkpoint", str(checkpoint), "--test_file", str(captions),
                        "--device", "cpu", "--output_dir", "OUT"],
-        "evaluation": [python, "numerical_evaluation.py", "--generated_dir", str(folder / "sounds" / "audio"),
-                       "--reference_dir", str(folder / "sounds" / "audio"), "--metrics", "fad", "--extractors",
+        "evaluation": [python, "numerical_evaluation.py", "--generated_dir", str(folder / "generated"),
+                       "--reference_dir", str(folder / "reference"), "--metrics", "fad", "--extractors",
                        "yamnet", "--output", f"OUT/{REPORT}"],
     }  # fmt: skip
 
