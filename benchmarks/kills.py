@@ -28,7 +28,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-IGNORED = {"log.jsonl", "training_config.yaml", "config.yaml", "manifest.csv", "machine.txt", "hashes-0.jsonl"}  # times
+IGNORED = {
+    "log.jsonl",
+    "training_config.yaml",
+    "config.yaml",
+    "report.yaml",
+    "manifest.csv",
+    "machine.txt",
+    "hashes-0.jsonl",
+}  # times
 REPORT = "report.jsonl"
 KINDS = ("training", "generation", "encoding", "evaluation")
 
