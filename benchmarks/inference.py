@@ -1,14 +1,15 @@
 """Captions to sounds beside the official way of computing it: equal clips, seconds per stage, ratio, peak memory.
 
     python -m benchmarks.inference                                        # official size, random weights
+    python -m benchmarks.inference --model dit                            # SoundCTM-DiT at 44.1 kHz, random weights
     python -m benchmarks.inference --model mini                           # the small model that is shipped
     python -m benchmarks.inference --device cuda --dtype bf16 --batch_sizes 1 8 32 --steps 1 4 --write times.json
 
 Nothing needs to be downloaded. Both ways have the same weights, run in one process, and take turns. The official way
-(`benchmarks.plain_inference`) is float32 and makes one clip at a time; ours runs in `--dtype` and in batches. First
-their clips are compared: in float32 they must agree to 1e-3 of the largest latent and waveform value. Every repetition
-has new captions, so that no text comes out of a cache. Seconds of stages come from runs of their own, because a GPU
-has to be waited for at each stage.
+(`benchmarks.plain_inference`, `benchmarks.plain_dit`) is float32 and makes one clip at a time; ours runs in `--dtype`
+and in batches. First their clips are compared: in float32 they must agree to 1e-3 of the largest latent and waveform
+value. Every repetition has new captions, so that no text comes out of a cache. Seconds of stages come from runs of
+their own, because a GPU has to be waited for at each stage.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.machine import describe
 from benchmarks.measuring import PeakMemory
+from benchmarks.plain_dit import PlainDiTInference
 from benchmarks.plain_inference import PlainInference
-from benchmarks.random_models import SIZES, random_unet_model
+from benchmarks.random_models import SIZES, random_dit_model, random_unet_model
 from soundctm.checkpoints import Components, load_checkpoint
 from soundctm.errors import UserError
 from soundctm.files import write_whole
@@ -42,25 +44,27 @@ from soundctm.pipeline import SoundCTMPipeline
 from soundctm.training.running.flops import device_peak
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-MODELS = ("unet", "mini")
+MODELS = ("unet", "dit", "mini")
+OMEGA = {"unet": 3.5, "dit": 5.0, "mini": 3.5}
 SMALL = Path(__file__).parent.parent / "ckpt" / "mini"
 TOLERANCE = 1e-3  # relative to the largest value, in float32
-OMEGA, SEED = 3.5, 7
+SEED = 7
 FRESH = itertools.count(100_000)
 CAPTION = "a dog barking in the rain while a train passes number {}"
 
 
 def build(args: argparse.Namespace, device: torch.device) -> tuple[PlainInference, SoundCTMPipeline]:
     """Both ways, each with networks of its own of the same weights."""
+    plain = PlainDiTInference if args.model == "dit" else PlainInference
     if args.model == "mini":
         parts = load_checkpoint(SMALL, "ema")
     else:
-        parts = random_unet_model(args.size, device)
+        parts = {"unet": random_unet_model, "dit": random_dit_model}[args.model](args.size, device)
     ours = _in_dtype(_copied(parts), DTYPES[args.dtype])
     pipe = SoundCTMPipeline(ours, "ema", device)
     if args.compile:
         _compile(pipe)
-    return PlainInference(parts, device), pipe
+    return plain(parts, device), pipe
 
 
 def _copied(parts: Components) -> Components:
@@ -74,7 +78,7 @@ def _copied(parts: Components) -> Components:
 
 def _in_dtype(parts: Components, dtype: torch.dtype) -> Components:
     if dtype != torch.float32:
-        for module in (parts.ema, parts.codec.vae, parts.codec.vocoder, parts.text_encoder.model):
+        for module in (parts.ema, *_codec_parts(parts.codec).values(), parts.text_encoder.model):
             nn.Module.to(module, dtype)
     return parts
 
@@ -90,15 +94,22 @@ def _compile(pipe: SoundCTMPipeline) -> None:
 def _stages(way: PlainInference | SoundCTMPipeline) -> dict[str, nn.Module]:
     """The module of each stage, in either way."""
     if isinstance(way, PlainInference):
-        unet, encoder = way.unet, way.encoder
+        network, encoder = way.network, way.encoder
     else:
-        unet, encoder = way.parts.ema, way.text_encoder.model
-    return {
-        "text": encoder,
-        "network": unet,
-        "vae": getattr(way.codec.vae, "decoder", None),
-        "vocoder": way.codec.vocoder,
-    }
+        network, encoder = way.parts.ema, way.text_encoder.model
+    encoder = getattr(encoder, "text_model", encoder)  # of CLAP the part that is called
+    codec = _codec_parts(way.codec)
+    if "vae" in codec:
+        codec["vae"] = getattr(codec["vae"], "decoder", None)
+    used = {name: codec[name] for name in ("vae", "vocoder", "decoder") if name in codec}
+    return {"text": encoder, "network": network, **used}
+
+
+def _codec_parts(codec: nn.Module) -> dict[str, nn.Module]:
+    """The modules of a codec whose precision may change."""
+    if hasattr(codec, "vae"):
+        return {"vae": codec.vae, "vocoder": codec.vocoder}
+    return {name: getattr(codec, name) for name in ("encoder", "decoder", "pre_conv", "post_conv")}
 
 
 class StageClock:
@@ -151,11 +162,11 @@ def captions(count: int) -> list[str]:
     return [CAPTION.format(next(FRESH)) for _ in range(count)]
 
 
-def compare(plain: PlainInference, pipe: SoundCTMPipeline, steps: int) -> dict[str, float]:
+def compare(plain: PlainInference, pipe: SoundCTMPipeline, steps: int, omega: float = 3.5) -> dict[str, float]:
     """How far the clips of both ways lie apart: largest differences over largest values, and decibels."""
     caption = captions(1)[0]
-    wanted = plain(caption, SEED, steps, OMEGA)
-    made = pipe(caption, steps, sampler="deterministic", omega=OMEGA, nu=1.0, seed=[SEED])
+    wanted = plain(caption, SEED, steps, omega)
+    made = pipe(caption, steps, sampler="deterministic", omega=omega, nu=1.0, seed=[SEED])
     latents, waveform = made.latents.float().cpu(), torch.from_numpy(made.audios)
     peaks = wanted.waveform.float().cpu()
     peaks = peaks / peaks.abs().amax().clamp_min(1.0)  # as ours turns a clip down that asks for more than full scale
@@ -174,19 +185,19 @@ def _apart(found: torch.Tensor, wanted: torch.Tensor) -> float:
 def measure(args: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
     """One entry per number of steps and batch size. Raises UserError when float32 clips do not agree."""
     plain, pipe = build(args, device)
-    seconds = pipe.codec.latent_shape()[1] * pipe.codec.frames_per_latent * pipe.codec.mel.config.hop_length
-    seconds /= pipe.codec.sampling_rate
+    omega = OMEGA[args.model]
+    seconds = pipe.codec.latent_shape()[1] * pipe.codec.samples_per_latent / pipe.codec.sampling_rate
     entries = []
     for steps in args.steps:
-        apart = compare(plain, pipe, steps)
+        apart = compare(plain, pipe, steps, omega)
         if args.dtype == "fp32" and not max(apart["latents"], apart["waveform"]) <= TOLERANCE:
             raise UserError(f"the two ways do not agree to {TOLERANCE} in float32: {apart}")
 
         def official(steps: int = steps) -> None:
-            plain(captions(1)[0], SEED, steps, OMEGA)
+            plain(captions(1)[0], SEED, steps, omega)
 
         def ours(count: int, steps: int = steps) -> None:
-            pipe(captions(count), steps, sampler="deterministic", omega=OMEGA, nu=1.0, seed=list(range(count)))
+            pipe(captions(count), steps, sampler="deterministic", omega=omega, nu=1.0, seed=list(range(count)))
 
         ways: dict[int, Callable[[], None]] = {0: official}  # by clips at once, 0 is the official one
         ways |= {count: functools.partial(ours, count) for count in args.batch_sizes}
@@ -247,7 +258,7 @@ def _use(
     """TFLOP of a whole call, of the network alone, and the network's share of the device's peak where that is known."""
     if args.compile:  # graphs hide what they compute
         return {}
-    whole, network, unet = FlopCounterMode(display=False), FlopCounterMode(display=False), pipe.parts.ema
+    whole, network, module = FlopCounterMode(display=False), FlopCounterMode(display=False), pipe.parts.ema
     own = 0
 
     def leave(*_: object) -> None:
@@ -255,7 +266,10 @@ def _use(
         network.__exit__(None, None, None)
         own += network.get_total_flops()  # a counter begins at 0 whenever it is entered
 
-    hooks = [unet.register_forward_pre_hook(lambda *_: network.__enter__() and None), unet.register_forward_hook(leave)]
+    hooks = [
+        module.register_forward_pre_hook(lambda *_: network.__enter__() and None),
+        module.register_forward_hook(leave),
+    ]
     with whole:
         run()
     for hook in hooks:
@@ -285,7 +299,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Prints what was measured and returns it as it is written."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=MODELS, default="unet")
-    parser.add_argument("--size", choices=SIZES, default="full", help="of the unet; mini has its own")
+    parser.add_argument("--size", choices=SIZES, default="full", help="of unet and dit; mini has its own")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", choices=DTYPES, default="fp32", help="of ours")
     parser.add_argument("--batch_sizes", type=int, nargs="+", default=[1])
@@ -301,7 +315,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         torch.set_num_threads(args.threads)
     device = torch.device(args.device)
     machine = describe(device)
-    size = args.size if args.model == "unet" else "as shipped"
+    size = "as shipped" if args.model == "mini" else args.size
     where = machine.get("gpu", f"{machine['cpu']}, {machine['threads']} threads")
     print(f"{args.model} ({size}), ours in {args.dtype}, on {where}", flush=True)
     options = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}

@@ -30,7 +30,7 @@ class PlainInference:
 
     def __init__(self, parts: Components, device: torch.device) -> None:
         self.device, self.schedule = device, parts.schedule
-        self.unet = parts.ema.to(device)
+        self.network = parts.ema.to(device)
         self.codec = parts.codec.to(device)
         self.encoder = parts.text_encoder.model.to(device)
         self.tokenizer = parts.text_encoder.tokenizer
@@ -45,27 +45,32 @@ class PlainInference:
         for t, s in zip(sigmas, sigmas[1:], strict=False):
             conditional, unconditional = self._pair(z, t, s, prompt, omega).chunk(2)
             z = unconditional + nu * (conditional - unconditional)
+        return PlainClip(z, self._decoded(z))
+
+    def _decoded(self, z: Tensor) -> Tensor:
         codec = self.codec
         mel = codec.vae.decode(z / codec.scale_factor).sample
         if codec.refinements:  # of the small model alone
-            return PlainClip(z, codec.mel_to_waveform(mel))
-        return PlainClip(z, codec.vocoder(mel[:, 0])[:, : mel.shape[2] * codec.mel.config.hop_length])
+            return codec.mel_to_waveform(mel)
+        return codec.vocoder(mel[:, 0])[:, : mel.shape[2] * codec.mel.config.hop_length]
 
     def _pair(self, z: Tensor, t: float, s: float, prompt: str, omega: float) -> Tensor:
         """Both jumps [2, C, T, F] from level t to level s."""
         data, double = self.schedule.sigma_data, torch.cat([z, z])
-        hidden, mask = self._text([prompt, ""])
         values = (torch.full((2,), value, device=self.device) for value in (math.log(t) / 4, math.log(s) / 4, omega))
-        at_t, at_s, guidance = values
-        network = self.unet(
-            double * (t**2 + data**2) ** -0.5,
+        network = self._output(double * (t**2 + data**2) ** -0.5, [prompt, ""], *values)
+        denoised = data**2 / (t**2 + data**2) * double + t * data * (t**2 + data**2) ** -0.5 * network
+        return s / t * double + (1 - s / t) * denoised
+
+    def _output(self, scaled: Tensor, texts: list[str], at_t: Tensor, at_s: Tensor, omega: Tensor) -> Tensor:
+        hidden, mask = self._text(texts)
+        return self.network(
+            scaled,
             at_t,
             encoder_hidden_states=hidden,
             encoder_attention_mask=mask,
-            added_cond_kwargs={"s": at_s, "omega": guidance},
+            added_cond_kwargs={"s": at_s, "omega": omega},
         ).sample
-        denoised = data**2 / (t**2 + data**2) * double + t * data * (t**2 + data**2) ** -0.5 * network
-        return s / t * double + (1 - s / t) * denoised
 
     def _text(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         rows = self.tokenizer(texts, truncation=True, max_length=512, padding=False)["input_ids"]

@@ -9,17 +9,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from transformers import T5Config, T5EncoderModel
+from transformers import ClapTextConfig, ClapTextModelWithProjection, T5Config, T5EncoderModel
 
 from audioldm import AudioLDMCodec
 from audioldm.vae import FULL_CHANNELS, build_vae
 from audioldm.vocoder import build_hifigan
 from soundctm.checkpoints import Components
+from soundctm.codecs.waveform import WaveformCodec
+from soundctm.defaults import Defaults
 from soundctm.networks import StudentUNet
+from soundctm.networks.dit import StudentDiT
+from soundctm.schedule import SigmaSchedule
 from soundctm.text import TextEncoder
+from soundctm.text.clap import ClapTextEncoder
 
 CONFIGS = Path(__file__).parent.parent / "configs" / "full"
 END = 1  # T5's token after a caption
+ROBERTA = (0, 2)  # its tokens before and after one
 
 
 @dataclass(frozen=True)
@@ -56,17 +62,50 @@ SIZES = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class DiTSize:
+    """Changes to the official configurations of transformer and text branch, the codec's, and seconds of a clip."""
+
+    seconds: float = 10.031
+    dit: dict = field(default_factory=dict)
+    text: dict = field(default_factory=dict)
+    rates: Sequence[int] = (4, 4, 8, 8)  # of the official file's possible ones the cheaper
+    widths: tuple[int, int] = (64, 1536)  # of encoder and decoder
+
+
+DIT_SIZES = {
+    "full": DiTSize(),
+    "reduced": DiTSize(
+        2.56,
+        {"num_layers": 8, "num_attention_heads": 8, "num_key_value_attention_heads": 4},
+        {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 512},
+        widths=(16, 384),
+    ),
+    "tiny": DiTSize(
+        0.32,
+        {"num_layers": 2, "num_attention_heads": 2, "num_key_value_attention_heads": 1},
+        {
+            "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64,
+            "vocab_size": 1000,
+        },
+        widths=(4, 32),
+    ),
+}  # fmt: skip
+
+
 class WordNumbers:
-    """Stands in for a tokenizer: a token per word, its number by a checksum of the word, and one at the end."""
+    """Stands in for a tokenizer: a token per word, its number by a checksum of the word, and those around a caption."""
 
     model_max_length = 512
 
-    def __init__(self, words: int) -> None:
-        self.words = words
+    def __init__(self, words: int, before: Sequence[int] = (), after: Sequence[int] = (END,)) -> None:
+        self.words, self.before, self.after = words, before, after
 
     def __call__(self, texts: Sequence[str], **_: object) -> dict[str, list[list[int]]]:
         """Token ids of each text, not padded."""
-        return {"input_ids": [[*(self._number(word) for word in text.split()), END] for text in texts]}
+        return {
+            "input_ids": [[*self.before, *(self._number(word) for word in text.split()), *self.after] for text in texts]
+        }
 
     def _number(self, word: str) -> int:
         return 3 + zlib.crc32(word.encode()) % (self.words - 3)
@@ -86,4 +125,29 @@ def random_unet_model(size: str, device: torch.device, seed: int = 0) -> Compone
         module.eval().requires_grad_(False)
     return Components(
         ema=unet, codec=codec, text_encoder=TextEncoder(encoder, WordNumbers(text["vocab_size"]), "random")
+    )
+
+
+def random_dit_model(size: str, device: torch.device, seed: int = 0) -> Components:
+    """Student, 44.1 kHz codec and CLAP's text branch of `DIT_SIZES[size]` on `device`, the same for one seed there."""
+    wanted = DIT_SIZES[size]
+    text = ClapTextConfig(layer_norm_eps=1e-5, **wanted.text)
+    frames = int(wanted.seconds * 44_100) // 1024 + 1
+    widths = {"cross_attention_dim": text.hidden_size, "cross_attention_input_dim": text.hidden_size}
+    torch.manual_seed(seed)
+    with torch.device(device):
+        network = StudentDiT.from_config({"sample_size": frames, **widths, **wanted.dit})
+        codec = WaveformCodec(wanted.rates, 64, *wanted.widths, default_seconds=wanted.seconds)
+        codec.z_mean.normal_()
+        codec.z_std.uniform_(0.5, 2.0)
+        encoder = ClapTextModelWithProjection(text)
+    for module in (network, encoder):
+        module.eval().requires_grad_(False)
+    tokenizer = WordNumbers(text.vocab_size, *((token,) for token in ROBERTA))
+    return Components(
+        ema=network,
+        codec=codec,
+        text_encoder=ClapTextEncoder(encoder, tokenizer, "random", "pooled"),
+        schedule=SigmaSchedule(sigma_data=0.5),
+        sampling=Defaults(omega=5.0),
     )

@@ -40,11 +40,43 @@ def test_both_ways_make_the_same_clips_and_everything_is_reported(tmp_path, caps
     assert "times as fast" in capsys.readouterr().out
 
 
+def test_both_ways_of_the_transformer_make_the_same_clips():
+    found = inference.main([*TINY, "--model", "dit", "--batch_sizes", "1", "3", "--steps", "2"])
+    assert [(entry["steps"], entry["batch_size"]) for entry in found["results"]] == [(2, 1), (2, 3)]
+    for entry in found["results"]:
+        assert entry["apart"]["latents"] < 1e-4 and entry["apart"]["waveform"] < 1e-4
+        assert entry["seconds_of_sound"] == pytest.approx(0.325, abs=0.005)
+        for way in ("official", "ours"):
+            stages = entry[way]["stages"]
+            assert list(stages) == ["text", "network", "decoder", "rest"]
+            assert all(stages[name] > 0 for name in stages if name != "rest")
+
+
+def test_the_official_way_of_the_transformer_runs_its_text_for_every_step_and_prompt():
+    args = inference.argparse.Namespace(model="dit", size="tiny", dtype="fp32", compile=False)
+    plain, pipe = inference.build(args, torch.device("cpu"))
+    frames = {"plain": [], "ours": []}  # rows of the cross attention's keys, and texts
+    texts = {"plain": [], "ours": []}
+    for name, network, encoder in (
+        ("plain", plain.network, plain.encoder),
+        ("ours", pipe.parts.ema, pipe.text_encoder.model),
+    ):
+        attention = network.transformer_blocks[0].attn2.to_v
+        attention.register_forward_pre_hook(lambda _, inputs, name=name: frames[name].append(len(inputs[0])))
+        encoder.text_model.register_forward_pre_hook(
+            lambda _, inputs, kwargs, name=name: texts[name].append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+        )
+    inference.compare(plain, pipe, 3, 5.0)
+    assert frames == {"plain": [2, 2, 2], "ours": [1]}
+    words = len(inference.captions(1)[0].split()) + 2
+    assert texts == {"plain": [(1, 77)] * 6, "ours": [(1, words)]}
+
+
 def test_the_official_way_costs_twice_the_network_and_text_at_every_step():
     args = inference.argparse.Namespace(model="unet", size="tiny", dtype="fp32", compile=False)
     plain, pipe = inference.build(args, torch.device("cpu"))
     calls = {"plain": [], "ours": []}
-    for name, unet in (("plain", plain.unet), ("ours", pipe.parts.ema)):
+    for name, unet in (("plain", plain.network), ("ours", pipe.parts.ema)):
         unet.register_forward_pre_hook(lambda _, inputs, name=name: calls[name].append(len(inputs[0])))
     texts = []
     plain.encoder.register_forward_pre_hook(
@@ -52,7 +84,7 @@ def test_the_official_way_costs_twice_the_network_and_text_at_every_step():
     )
     inference.compare(plain, pipe, 3)
     assert calls == {"plain": [2, 2, 2], "ours": [1, 1, 1]} and texts == [2, 2, 2]
-    assert all(a is not b for a, b in zip(plain.unet.parameters(), pipe.parts.ema.parameters(), strict=True))
+    assert all(a is not b for a, b in zip(plain.network.parameters(), pipe.parts.ema.parameters(), strict=True))
 
 
 def test_times_of_ways_that_disagree_are_not_given(monkeypatch, capsys):
@@ -67,7 +99,7 @@ def test_times_of_ways_that_disagree_are_not_given(monkeypatch, capsys):
 def test_half_precision_is_ours_alone():
     args = inference.argparse.Namespace(model="unet", size="tiny", dtype="bf16", compile=False)
     plain, pipe = inference.build(args, torch.device("cpu"))
-    assert plain.unet.dtype == torch.float32 and pipe.parts.ema.dtype == torch.bfloat16
+    assert plain.network.dtype == torch.float32 and pipe.parts.ema.dtype == torch.bfloat16
     assert 1e-5 < inference.compare(plain, pipe, 1)["latents"] < 0.2
 
 
@@ -95,7 +127,7 @@ def test_the_script_for_gpus_tests_itself_on_a_cpu(tmp_path):
     given = os.environ | {"OUT": str(tmp_path / "out"), "PYTHON": sys.executable}
     done = subprocess.run(["bash", "benchmarks/gpu.sh", "--cpu"], cwd=ROOT, env=given, capture_output=True, text=True)
     whole = json.loads((tmp_path / "out" / "gpu.json").read_text())
-    names = ["inference_mini", "inference_unet", "inference_unet_compiled"]
+    names = ["inference_dit", "inference_mini", "inference_unet", "inference_unet_compiled"]
     assert sorted(whole["parts"]) == names, done.stderr
     assert "train_step" in whole["printed"], done.stderr
     assert set(whole["failed"]) <= {"evaluation"}  # which judges times as well, and a busy machine has others
