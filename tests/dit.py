@@ -1,4 +1,7 @@
-"""The small transformer of the goldens, filled by their rule through the official key names, behind denoisers."""
+"""The small transformer of the goldens, filled by their rule through the official key names, behind denoisers.
+
+The same names as in `nets`, so that a test may run over both (`backbones`).
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,10 @@ from soundctm.schedule import SigmaSchedule
 from soundctm.text import TextConditioning
 
 FOLDER = GOLDENS / "dit"
+NAME, STUDENT, TARGET = "dit", 1202, 1303
+DISTILLATION = {"denoising_weight": 0.2, "w_min": 1.0, "w_max": 10.0}  # of the goldens
+OMEGA = 5.0  # of the samplers' goldens
+DEPTHS = {"full": ""}  # of the feature loss: what its golden's name says of them
 SCHEDULE = SigmaSchedule(sigma_data=0.5)
 CONFIG = {
     "sample_size": 24,
@@ -26,6 +33,7 @@ CONFIG = {
     "cross_attention_dim": 128,
     "cross_attention_input_dim": 128,
 }
+SMALLER = {**CONFIG, "num_layers": 1}  # for what needs no golden
 
 
 def golden(name: str) -> dict[str, torch.Tensor]:
@@ -60,15 +68,18 @@ def fill(network: torch.nn.Module, seed: int, prefix: str = "dit.") -> torch.nn.
     return network
 
 
-def new_teacher(seed: int = 1101) -> TeacherDenoiser:
+def new_teacher(seed: int = 1101, config: dict = CONFIG) -> TeacherDenoiser:
     """A frozen small teacher."""
-    network = fill(TeacherDiT.from_config(CONFIG), seed)
+    network = fill(TeacherDiT.from_config(config), seed)
     return TeacherDenoiser(network, SCHEDULE).eval().requires_grad_(False)
 
 
-def new_student(seed: int = 1202) -> StudentDenoiser:
-    """A small student (1202) or target (1303)."""
-    return StudentDenoiser(fill(StudentDiT.from_config(CONFIG), seed), SCHEDULE).eval()
+def new_student(seed: int = STUDENT, config: dict = CONFIG) -> StudentDenoiser:
+    """A small student or target, to be trained on text of one token."""
+    network = fill(StudentDiT.from_config(config), seed)
+    for parameter in network.idle_parameters(one_token=True):
+        parameter.requires_grad_(False)
+    return StudentDenoiser(network, SCHEDULE).eval()
 
 
 @lru_cache
@@ -78,7 +89,7 @@ def teacher() -> TeacherDenoiser:
 
 
 @lru_cache
-def student(seed: int = 1202) -> StudentDenoiser:
+def student(seed: int = STUDENT) -> StudentDenoiser:
     """The student that tests share and do not change."""
     return new_student(seed).requires_grad_(False)
 
@@ -93,3 +104,14 @@ def text(g: dict[str, torch.Tensor], rows: torch.Tensor | None = None) -> TextCo
 def empty(g: dict[str, torch.Tensor], batch: int) -> TextConditioning:
     """The empty prompt for a batch."""
     return text(g, torch.zeros(batch, dtype=torch.long))
+
+
+def official(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Weights under the names of the goldens."""
+    return to_official(network.state_dict())
+
+
+def gradients(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Gradients under those names; zeros where there is none."""
+    given = {k: p.grad if p.grad is not None else torch.zeros_like(p) for k, p in network.named_parameters()}
+    return to_official(given)

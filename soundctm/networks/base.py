@@ -66,6 +66,12 @@ class Network(abc.ABC):
         """`text` with what many calls on the same text can share, computed now; without gradients."""
         return text
 
+    def idle_parameters(self, one_token: bool) -> list[nn.Parameter]:
+        """Weights without any effect where every caption is a single vector (`one_token`): a training leaves them as
+        they are. Their gradients would be nothing but rounding, which an optimiser scales up to steps like all others.
+        """
+        return []
+
 
 class TeacherNetwork(Network):
     """A network of t alone."""

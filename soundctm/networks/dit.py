@@ -5,7 +5,8 @@
 
 Latents are [B, C, T], or [B, C, T, F] with `bands` F in the configuration; then channels and bands together are the
 channels of the transformer. Text may have any number of tokens. With a single one, softmax over one key is 1, so that
-cross attention adds the same vector to every frame, whatever the frames are: `bind` computes it once per prompt.
+cross attention adds the same vector to every frame, whatever the frames are: `bind` computes it once per prompt, and
+what leads to queries and keys has no effect (`idle_parameters`).
 """
 
 from __future__ import annotations
@@ -44,14 +45,24 @@ class _Added:
 
 
 class _TextAttention(StableAudioAttnProcessor2_0):
-    """The library's attention, except where its result is known already."""
+    """The library's attention, except where its result is known already, or does not depend on the frames."""
 
     def __call__(
         self, attn: nn.Module, hidden_states: torch.Tensor, encoder_hidden_states: Any = None, *args: Any, **kwargs: Any
     ) -> torch.Tensor:
         if isinstance(encoder_hidden_states, _Added):
             return encoder_hidden_states.value
+        # Queries that are trained take part in every step, as several processes expect of them.
+        if encoder_hidden_states.shape[1] == 1 and not (torch.is_grad_enabled() and attn.to_q.weight.requires_grad):
+            return attend_to_one(attn, encoder_hidden_states)
         return super().__call__(attn, hidden_states, encoder_hidden_states, *args, **kwargs)
+
+
+def attend_to_one(attn: nn.Module, text: torch.Tensor) -> torch.Tensor:
+    """What the cross attention `attn` gives for text of a single token [B, 1, D], whatever asks for it: [B, 1, E]."""
+    width = attn.to_q.out_features // attn.heads
+    value = attn.to_v(text).unflatten(2, (-1, width))
+    return attn.to_out[0](value.repeat_interleave(attn.heads // value.shape[2], dim=2).flatten(2))
 
 
 class _DiT(StableAudioDiTModel, Network):
@@ -142,9 +153,13 @@ class _DiT(StableAudioDiTModel, Network):
         if isinstance(text, BoundText) or text.hidden.shape[1] != 1 or learning or cut:
             return text
         tokens = self.cross_attention_proj(text.hidden.to(self.dtype))
-        anything = tokens.new_zeros(len(tokens), 1, self.inner_dim)
-        added = [block.attn2(anything, encoder_hidden_states=tokens) for block in self.transformer_blocks]
+        added = [attend_to_one(block.attn2, tokens) for block in self.transformer_blocks]
         return BoundText(text.hidden, text.mask, torch.stack(added))
+
+    def idle_parameters(self, one_token: bool) -> list[nn.Parameter]:
+        """With text of one token: what leads to queries and keys of cross attention."""
+        blocks = self.transformer_blocks if one_token else ()
+        return [part.weight for block in blocks for part in (block.norm2, block.attn2.to_q, block.attn2.to_k)]
 
     @property
     def last_weight(self) -> nn.Parameter:

@@ -1,103 +1,121 @@
-"""Golden e: losses, their gradients, estimate and target of a pair, and the balance weight."""
+"""Golden e of both backbones: losses, their gradients, estimate and target of a pair, and the balance weight."""
 
 import pytest
 import torch
-from helpers import close, golden
-from nets import new_student, student, teacher, text
+from backbones import BACKBONES, over_both
+from helpers import close
 
 from soundctm import losses
 from soundctm.distillation import Distillation, DistillationConfig, Draws
 from soundctm.losses import LATENT_LOSSES
+from soundctm.schedule import append_dims
 
-E = golden("e_losses")
+GOLDENS = {name: net.golden("e_losses") for name, net in BACKBONES.items()}
+POINTS = ("zs", "z0")
+FEATURES = [(net, point, depth) for net in BACKBONES.values() for point in POINTS for depth in net.DEPTHS]
+STEPS = [
+    (net, *key.split(".")[1:3])
+    for name, net in BACKBONES.items()
+    for key in GOLDENS[name]
+    if key.startswith("dsm.") and key.endswith(".loss")
+]
 
 
+def named(cases):
+    return ["-".join([net.NAME, *rest]) for net, *rest in cases]
+
+
+@over_both
 @pytest.mark.parametrize("name", list(LATENT_LOSSES))
-def test_latent_losses(name):
-    estimate = E["estimate"].clone().requires_grad_()
+def test_latent_losses(net, name):
+    e = GOLDENS[net.NAME]
+    estimate = e["estimate"].clone().requires_grad_()
     loss = LATENT_LOSSES[name]
-    if name == "ictm":  # the official constant counts the full-size latents
+    if name == "ictm":  # the official constant counts the full-size latents of the UNet, whatever the latents are
         loss = lambda a, b: losses.pseudo_huber(a, b, 8 * 16 * 256)  # noqa: E731
-    values = E["weights"] * loss(estimate, E["target"])
-    close(values.detach(), E[f"{name}.loss"], 2e-5)
+    values = e["weights"] * loss(estimate, e["target"])
+    close(values.detach(), e[f"{name}.loss"], 2e-5)
     values.mean().backward()
-    close(estimate.grad, E[f"{name}.grad"], 3e-4)
+    close(estimate.grad, e[f"{name}.grad"], 3e-4)
 
 
-def step(match_point="zs", unet_mode="full", target_loss="z_0", model=None) -> Distillation:
-    config = DistillationConfig(match_point=match_point, unet_mode=unet_mode, dsm_loss_target=target_loss)
-    return Distillation(teacher(), model or student(202), student(303), config)
+def step(net, match_point="zs", target_loss="z_0", model=None) -> Distillation:
+    config = DistillationConfig(match_point=match_point, dsm_loss_target=target_loss, **net.DISTILLATION)
+    return Distillation(net.teacher(), model or net.student(), net.student(net.TARGET), config)
 
 
-def draws() -> Draws:
+def draws(e) -> Draws:
     return Draws(
         solver_steps=3,
-        t_index=E["pair.t_index"],
-        s_index=E["pair.s_index"],
-        omega=E["pair.omega"],
-        noise=E["pair.noise"],
-        dsm_sigma=E["dsm.sigma"],
-        dsm_noise=E["dsm.noise"],
+        t_index=e["pair.t_index"],
+        s_index=e["pair.s_index"],
+        omega=e["pair.omega"],
+        noise=e["pair.noise"],
+        dsm_sigma=e["dsm.sigma"],
+        dsm_noise=e["dsm.noise"],
     )
 
 
-@pytest.mark.parametrize("match_point", ["zs", "z0"])
-@pytest.mark.parametrize("depth", ["full", "half"])
-def test_feature_loss(match_point, depth):
-    estimate = E["estimate"].clone().requires_grad_()
-    prompt, distance = text(E), step(match_point, depth)
-    level = E["s"] if match_point == "zs" else torch.full((2,), 0.002)
-    values = E["weights"] * losses.feature_distance(
-        distance.teacher.features(estimate, level, prompt, depth),
-        distance.teacher.features(E["target"], level, prompt, depth),
+@pytest.mark.parametrize(("net", "match_point", "depth"), FEATURES, ids=named(FEATURES))
+def test_feature_loss(net, match_point, depth):
+    e, teacher = GOLDENS[net.NAME], net.teacher()
+    estimate = e["estimate"].clone().requires_grad_()
+    prompt, level = net.text(e), e["s"] if match_point == "zs" else torch.full((2,), 0.002)
+    values = e["weights"] * losses.feature_distance(
+        teacher.features(estimate, level, prompt, depth),
+        teacher.features(e["target"], level, prompt, depth),
+        teacher.network.feature_axis,
     )
-    close(values.detach(), E[f"feature.{match_point}.{depth}.loss"], 2e-5)
+    name = f"feature.{match_point}{net.DEPTHS[depth]}"
+    close(values.detach(), e[f"{name}.loss"], 2e-5)
     values.mean().backward()
-    close(estimate.grad, E[f"feature.{match_point}.{depth}.grad"], 3e-4)
+    close(estimate.grad, e[f"{name}.grad"], 3e-4)
 
 
-@pytest.mark.parametrize("match_point", ["zs", "z0"])
-def test_estimate_and_target_of_a_pair(match_point):
-    prompt, none = text(E), text(E, torch.zeros(2, dtype=torch.long))
-    run, d = step(match_point), draws()
+@over_both
+@pytest.mark.parametrize("match_point", POINTS)
+def test_estimate_and_target_of_a_pair(net, match_point):
+    e = GOLDENS[net.NAME]
+    prompt, none = net.text(e), net.empty(e, 2)
+    run, d = step(net, match_point), draws(e)
     with torch.no_grad():
         t, s = run.levels(d.t_index, d), run.levels(d.s_index, d)
-        z_t = E["pair.x_start"] + t[:, None, None, None] * E["pair.noise"]
-        close(run.solve(z_t, prompt, none, d), E["pair.x_u"], 2e-5)
+        z_t = e["pair.x_start"] + append_dims(t, e["pair.noise"].ndim) * e["pair.noise"]
+        close(run.solve(z_t, prompt, none, d), e["pair.x_u"], 2e-5)
         estimate = run.matched(run.student(z_t, t, s, prompt, d.omega), prompt, d)
         target = run.target_at(run.solve(z_t, prompt, none, d), prompt, d)
-    close(estimate, E[f"pair.{match_point}.estimate"], 2e-5)
-    close(target, E[f"pair.{match_point}.target"], 2e-5)
+    close(estimate, e[f"pair.{match_point}.estimate"], 2e-5)
+    close(target, e[f"pair.{match_point}.target"], 2e-5)
 
 
-@pytest.mark.parametrize("match_point", ["zs", "z0"])
-@pytest.mark.parametrize("wanted", ["z_0", "z_target"])
-def test_whole_step(match_point, wanted):
-    model = new_student(202)
-    result = step(match_point, "full", wanted, model)(
-        E["pair.x_start"], text(E), text(E, torch.zeros(2, dtype=torch.long)), draws()
-    )
+@pytest.mark.parametrize(("net", "match_point", "wanted"), STEPS, ids=named(STEPS))
+def test_whole_step(net, match_point, wanted):
+    e, model = GOLDENS[net.NAME], net.new_student()
+    result = step(net, match_point, wanted, model)(e["pair.x_start"], net.text(e), net.empty(e, 2), draws(e))
     name = f"dsm.{match_point}.{wanted}"
-    close(result.consistency.detach(), E[f"{name}.consistency"], 2e-5)
-    close(result.balance, E[f"{name}.balance"], 2e-5)
-    close(result.denoising.detach(), E[f"{name}.loss"], 2e-5)
-    gradients = {k: v for k, v in E.items() if k.startswith(f"{name}.grad.")}
+    close(result.consistency.detach(), e[f"{name}.consistency"], 2e-5)
+    close(result.balance, e[f"{name}.balance"], 2e-5)
+    close(result.denoising.detach(), e[f"{name}.loss"], 2e-5)
+    gradients = {k.removeprefix(f"{name}.grad."): v for k, v in e.items() if k.startswith(f"{name}.grad.")}
     if wanted == "z_0":
         assert gradients
         result.total.backward()
-        parameters = dict(model.network.named_parameters())
+        found = net.gradients(model.network)
         for key, want in gradients.items():
-            close(parameters[key.removeprefix(f"{name}.grad.")].grad, want, 3e-4)
+            close(found[key], want, 3e-4)
         norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
-        close(norm, E[f"{name}.grad_norm"], 3e-4)
+        close(norm, e[f"{name}.grad_norm"], 3e-4)
 
 
-def test_teacher_gets_no_gradient_and_keeps_none():
-    model = new_student(202)
-    step(model=model)(E["pair.x_start"], text(E), text(E, torch.zeros(2, dtype=torch.long)), draws()).total.backward()
-    assert all(p.grad is None for p in teacher().parameters())
-    assert all(p.grad is None for p in student(303).parameters())
-    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+@over_both
+def test_teacher_gets_no_gradient_and_keeps_none(net):
+    e, model = GOLDENS[net.NAME], net.new_student()
+    step(net, model=model)(e["pair.x_start"], net.text(e), net.empty(e, 2), draws(e)).total.backward()
+    assert all(p.grad is None for p in net.teacher().parameters())
+    assert all(p.grad is None for p in net.student(net.TARGET).parameters())
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+        assert parameter.grad is None or torch.isfinite(parameter.grad).all()
 
 
 def grain(seed: int, channels: int = 3) -> torch.Tensor:

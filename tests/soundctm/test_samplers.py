@@ -1,30 +1,32 @@
-"""Golden f, the exact flow map under every sampler, and clips that ignore their batch."""
+"""Golden f of both backbones, the exact flow map under every sampler, and clips that ignore their batch."""
 
 import pytest
 import torch
+from backbones import BACKBONES
 from gaussian import MU, STD, flow
-from helpers import close, golden
+from helpers import close
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import SCHEDULE, empty, student, text
+from nets import SCHEDULE
 
 from soundctm.denoisers import guided_jump
 from soundctm.samplers import SAMPLERS, clip_noise
 
-F = golden("f_samplers")
-CASES = sorted(k for k in F if k.split(".")[0] in SAMPLERS)
+GOLDENS = {name: net.golden("f_samplers") for name, net in BACKBONES.items()}
+CASES = [(net, k) for name, net in BACKBONES.items() for k in sorted(GOLDENS[name]) if k.split(".")[0] in SAMPLERS]
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("case", CASES)
-def test_samplers_match_the_official_ones(case):
-    """One batch of two, where the official code can only run batch 1 with omega."""
+@pytest.mark.parametrize(("net", "case"), CASES, ids=[f"{net.NAME}-{case}" for net, case in CASES])
+def test_samplers_match_the_official_ones(net, case):
+    """One batch of two, where the official UNet can only run batch 1 with omega."""
+    f = GOLDENS[net.NAME]
     name, steps = case.split(".")[0], int(case.split(".steps")[1].split(".")[0])
     nu = float(case.split(".nu")[1][:3])
-    omega = None if case.endswith("noomega") else torch.full((2,), 3.5)
-    jump = guided_jump(student(), text(F), empty(F, 2), omega, nu)
-    z = SAMPLERS[name](jump, F["x_T"], SCHEDULE.grid(steps + 1), lambda k: F["noise"][k], 0.5)
-    close(z, F[case], 3e-5)
+    omega = None if case.endswith("noomega") else torch.full((2,), net.OMEGA)
+    jump = guided_jump(net.student(), net.text(f), net.empty(f, 2), omega, nu)
+    z = SAMPLERS[name](jump, f["x_T"], net.SCHEDULE.grid(steps + 1), lambda k: f["noise"][k], 0.5)
+    close(z, f[case], 3e-5)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4, 16])

@@ -1,27 +1,30 @@
-"""Golden d, and the solvers against the closed form for Gaussian data."""
+"""Golden d of both backbones, and the solvers against the closed form for Gaussian data."""
 
 import pytest
 import torch
+from backbones import over_both
 from gaussian import flow, gaussian_denoiser
-from helpers import close, golden
-from nets import SCHEDULE, empty, teacher, text
+from helpers import close
+from nets import SCHEDULE
 
 from soundctm.denoisers import guided
 from soundctm.solver import SOLVERS, heun, last, multistep, sample_teacher
 
-D = golden("d_heun")
-
 
 @torch.no_grad()
-@pytest.mark.parametrize("steps", [1, 3, 5])
-def test_heun_matches_the_official_solver(steps):
-    path = SCHEDULE.grid(40)[D["index"] + torch.arange(steps + 1)[:, None]]
-    prompt = text(D)
-    plain = last(heun(lambda z, sigma: teacher()(z, sigma, prompt), D["x_t"], path))
-    assert (plain - D[f"heun.{steps}"]).abs().max() <= 5e-5
-    cfg = last(heun(guided(teacher(), prompt, empty(D, 2), D["guidance"]), D["x_t"], path))
-    assert (cfg - D[f"heun_cfg.{steps}"]).abs().max() <= 5e-5
-    close(cfg - D["x_t"], D[f"heun_cfg.{steps}"] - D["x_t"], 1e-4)
+@over_both
+def test_heun_matches_the_official_solver(net):
+    d, teacher = net.golden("d_heun"), net.teacher()
+    prompt, x = net.text(d), d["x_t"]
+    counts = [int(key.removeprefix("heun.")) for key in d if key.startswith("heun.")]
+    assert len(counts) >= 2
+    for steps in counts:
+        path = net.SCHEDULE.grid(40)[d["index"] + torch.arange(steps + 1)[:, None]]
+        plain = last(heun(lambda z, sigma: teacher(z, sigma, prompt), x, path))
+        assert (plain - d[f"heun.{steps}"]).abs().max() <= 5e-5
+        cfg = last(heun(guided(teacher, prompt, net.empty(d, 2), d["guidance"]), x, path))
+        assert (cfg - d[f"heun_cfg.{steps}"]).abs().max() <= 5e-5
+        close(cfg - x, d[f"heun_cfg.{steps}"] - x, 1e-4)
 
 
 @pytest.mark.parametrize("solver", SOLVERS.values(), ids=list(SOLVERS))

@@ -69,6 +69,7 @@ class BundledTexts:
         self._places = [(end - length, end) for end, length in zip(ends, lengths, strict=True)]
         self._state = dict(zip(captions, states, strict=True))
         self._rows = rows
+        self.one_token = max(lengths) == 1  # every caption is a single vector
 
     @property
     def dim(self) -> int:
@@ -82,7 +83,7 @@ class BundledTexts:
             raise UserError(f"the bundle holds no hidden states of the caption {unknown!r}, and there is no encoder")
         rows = [self._rows[slice(*self._places[self._state[caption]])].flatten(1) for caption in captions]
         # lengths in large steps, because a compiled network is compiled for each
-        length = -(-max(len(row) for row in rows) // LENGTHS) * LENGTHS
+        length = 1 if self.one_token else -(-max(len(row) for row in rows) // LENGTHS) * LENGTHS
         mask = torch.arange(length) < torch.tensor([len(row) for row in rows])[:, None]
         return TextConditioning(torch.stack([pad(row, (0, 0, 0, length - len(row))) for row in rows]), mask)
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NAMED = 3  # unreadable clips in a message
+PROBE = "a dog barks while rain falls on a roof"  # of several tokens, unless an encoder gives one vector per caption
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Opened:
     held_out: Latents | None
     texts: Texts
     text_dim: int  # D of the hidden states
+    one_token: bool  # whether every caption is a single vector
     identity: dict[str, str]  # what the latents and hidden states were made with
     codec: AudioLDMCodec | None = None
     encoder: TextEncoder | None = None
@@ -115,7 +117,7 @@ def open_bundle(config: SourceConfig) -> Opened:
         raise UserError("fad_reference needs a codec to make clips with, which a training from a bundle does not have")
     bundle = read_bundle(config.bundle)
     held_out = bundle.held_out.first(config.validation_items) if config.validation_items else None
-    return Opened(bundle.train, held_out, bundle.texts, bundle.texts.dim, bundle.identity)
+    return Opened(bundle.train, held_out, bundle.texts, bundle.texts.dim, bundle.texts.one_token, bundle.identity)
 
 
 def open_sounds(config: SourceConfig, accelerator: Accelerator) -> Opened:
@@ -135,7 +137,9 @@ def open_sounds(config: SourceConfig, accelerator: Accelerator) -> Opened:
         texts.prepare(caption for part in (data, held_out) for caption in getattr(part, "captions", ()))
     if config.mix_share or getattr(data, "live", False):
         codec.encoder_to(accelerator.device)
-    return Opened(data, held_out, texts, encoder.dim, identity_of(codec.encoder_state(), encoder_hash), codec, encoder)
+    one_token = encoder.encode([PROBE]).hidden.shape[1] == 1
+    identity = identity_of(codec.encoder_state(), encoder_hash)
+    return Opened(data, held_out, texts, encoder.dim, one_token, identity, codec, encoder)
 
 
 def identity_of(codec_encoder: Mapping[str, torch.Tensor], encoder_hash: str) -> dict[str, str]:

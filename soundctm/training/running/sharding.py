@@ -17,6 +17,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from soundctm.networks import Network
+from soundctm.training.tasks.task import trained_parameters
 
 
 def new_mesh(device: torch.device) -> DeviceMesh:
@@ -37,11 +38,13 @@ def shard_network(network: Network, mesh: DeviceMesh, trained: bool) -> None:
 
 
 def shard_optimizer(optimizer: torch.optim.Optimizer, module: nn.Module) -> torch.optim.Optimizer:
-    """An optimiser of the same kind for the cut parameters of `module`, with the state that `optimizer` had."""
+    """An optimiser of the same kind for the cut parameters of `module` that are trained, with the state that
+    `optimizer` had."""
     old = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    cut = trained_parameters(module)
     options = {name: value for name, value in optimizer.param_groups[0].items() if name in optimizer.defaults}
-    new = type(optimizer)(module.parameters(), **options)
-    for before, parameter in zip(old, module.parameters(), strict=True):
+    new = type(optimizer)(cut, **options)
+    for before, parameter in zip(old, cut, strict=True):
         if before in optimizer.state:
             new.state[parameter] = {name: _cut_as(parameter, v) for name, v in optimizer.state[before].items()}
     return new

@@ -41,6 +41,7 @@ class DiffusionTask(Task):
         data, held_out = opened.data, opened.held_out
         self.codec, self.encoder = opened.codec, opened.encoder  # None where the training is from a bundle
         self.texts, self.text_dim, self.made_with = opened.texts, opened.text_dim, opened.identity
+        self.one_token = opened.one_token
         self.source = LatentBatches(
             data, self.shares.total, config.uncond_prob, config.seed, mix_share=config.mix_share
         )
@@ -49,6 +50,11 @@ class DiffusionTask(Task):
         schedule = config.schedule
         scales = {name: getattr(schedule, name) for name in ("sigma_min", "sigma_max", "rho", "sigma_data")}
         self.identity = scales | self.made_with
+
+    def freeze_idle(self, network: Network) -> None:
+        """Take those weights out of the training that have no effect with this text; before an optimiser is made."""
+        for parameter in network.idle_parameters(self.one_token):
+            parameter.requires_grad_(False)
 
     def with_text(self, rows: LatentRows) -> Batch:
         """A batch of `source` on the device, with its captions encoded.

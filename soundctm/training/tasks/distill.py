@@ -44,7 +44,7 @@ from soundctm.training.running.schedule import Schedule
 from soundctm.training.running.sharding import new_mesh, shard_network, shard_optimizer, synchronise, whole
 from soundctm.training.running.start import start_from
 from soundctm.training.tasks.diffusion import HELD_OUT_SEED, DiffusionTask
-from soundctm.training.tasks.task import Moment, Outcome
+from soundctm.training.tasks.task import Moment, Outcome, trained_parameters
 
 logger = logging.getLogger(__name__)
 
@@ -128,6 +128,7 @@ class DistillTask(DiffusionTask):
         network = self.teacher_network.new_student()
         if init is not None:
             start_from(network, init, config.init)
+        self.freeze_idle(network)
         self.identity |= {"weights of the teacher": state_hash(self.teacher_network.state_dict())[:12]}
         teacher = TeacherDenoiser(self.teacher_network, config.schedule).to(self.device).eval().requires_grad_(False)
         self.student = StudentDenoiser(network, config.schedule).to(self.device).train()
@@ -140,7 +141,9 @@ class DistillTask(DiffusionTask):
         # The target's own losses: how well it agrees with itself and with the teacher.
         unbalanced = dataclasses.replace(config, apply_adaptive_weight=False)
         self.held_out_step = Distillation(teacher, self.target, self.target, unbalanced)
-        self.optimizer = torch.optim.RAdam(self.student.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        self.optimizer = torch.optim.RAdam(
+            trained_parameters(self.student), lr=config.lr, weight_decay=config.weight_decay
+        )
         self.parts = {"student": self.student, "target": self.target, "optimizer": self.optimizer}
         self.peak_rate, self.grad_clip = config.lr, config.model_grad_clip_value
         self.schedule = Schedule(config.total_training_steps, 1, config.max_minutes, config.lr_schedule)

@@ -130,6 +130,11 @@ class Task(abc.ABC):
             yield
 
 
+def trained_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """Those that are not frozen, in the order of the module."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Give all parameters of `optimizer` one learning rate."""
     for group in optimizer.param_groups:

@@ -32,7 +32,7 @@ from soundctm.training.running.options import RunConfig, start_accelerator
 from soundctm.training.running.schedule import Schedule
 from soundctm.training.running.start import start_from
 from soundctm.training.tasks.diffusion import HELD_OUT_SEED, DiffusionTask
-from soundctm.training.tasks.task import Moment, Outcome
+from soundctm.training.tasks.task import Moment, Outcome, trained_parameters
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "int8": torch.int8}
 SAMPLE_STEPS = (10,)  # levels of the teacher's sampler for the clips written at validations
@@ -109,6 +109,7 @@ class TeacherTask(DiffusionTask):
         network.check_latents(self.source.data.shape)
         if init is not None:
             start_from(network, init, config.init)
+        self.freeze_idle(network)
         self.objective = TeacherObjective(TeacherDenoiser(network, config.schedule)).to(self.device)
         if self.device.type == "cuda":
             self.objective.to(memory_format=torch.channels_last)
@@ -117,7 +118,7 @@ class TeacherTask(DiffusionTask):
             network.compile()  # in place: the names of its weights stay
         self.model, self.peak_rate, self.grad_clip = self.objective, config.lr, config.grad_clip
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay
+            trained_parameters(self.model), lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay
         )
         self.parts = {"model": self.model, "average": self.average, "optimizer": self.optimizer}
         self.schedule = Schedule(config.max_train_steps, config.warmup_steps, config.max_minutes)
@@ -151,7 +152,7 @@ class TeacherTask(DiffusionTask):
         with whole_folder(self.result, replace=True) as folder:
             save_network(folder, self.average.denoiser.network, DTYPES[self.config.export_dtype])
             write_made_with(folder, self.made_with)
-        if self.codec is not None and self.codec.vocoder is not None:  # with both it can be heard
+        if self.codec is not None and self.codec.can_decode:  # then it can be heard
             model = self.components(teacher=self.average.denoiser.network)
             save_checkpoint(self.result.with_name("model"), model, dtype=torch.float16, overwrite=True)
 
