@@ -13,7 +13,7 @@ import torch
 from helpers import GOLDENS, tensor_for
 from safetensors.torch import load_file
 
-from soundctm.checkpoints.dit_keys import BUFFERS, from_official, inverse_frequencies, to_official
+from soundctm.checkpoints.official.dit_keys import BUFFERS, from_official, inverse_frequencies, to_official
 from soundctm.denoisers import StudentDenoiser, TeacherDenoiser
 from soundctm.networks.dit import StudentDiT, TeacherDiT
 from soundctm.schedule import SigmaSchedule

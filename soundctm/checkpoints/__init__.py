@@ -13,7 +13,7 @@ _MODULES = {
     "load_checkpoint": "loading",
     "load_codec": "loading",
     "load_network": "loading",
-    "load_official": "official",
+    "load_official": "official.unet",
     "save_checkpoint": "saving",
     "save_network": "saving",
 }

@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 
 from soundctm.checkpoints.components import NETWORKS, Components
-from soundctm.checkpoints.export import save_official
 from soundctm.checkpoints.layout import TEXT_ENCODER, Index
 from soundctm.checkpoints.loading import load_checkpoint, local_folder
-from soundctm.checkpoints.official import FULL_CONFIGS, load_official
+from soundctm.checkpoints.official.unet import FULL_CONFIGS, load_official
+from soundctm.checkpoints.official.unet_export import save_official
 from soundctm.checkpoints.saving import save_checkpoint
 from soundctm.command import exit_code
 from soundctm.errors import UserError

@@ -59,7 +59,7 @@ def checkpoint_defaults(options: InferenceOptions) -> Defaults:
     fetched. Raises UserError."""
     if options.official:
         sampling = dataclasses.replace(Defaults(), seconds=OFFICIAL_SECONDS, sampling_rate=OFFICIAL_RATE)
-        from soundctm.checkpoints.summary import read_summary
+        from soundctm.checkpoints.official.summary import read_summary
 
         return sampling.trained_with(read_summary(options.training_args) if options.training_args else None)
     from soundctm.checkpoints.layout import read_defaults

@@ -13,7 +13,7 @@ from helpers import GOLDENS, close, golden
 from official_files import full_size
 
 from soundctm.checkpoints import load_official
-from soundctm.checkpoints.export import codec_state
+from soundctm.checkpoints.official.unet_export import codec_state
 from soundctm.networks import feature_maps
 
 pytestmark = pytest.mark.slow

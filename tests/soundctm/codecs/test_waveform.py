@@ -8,7 +8,7 @@ from dit import filled, golden, golden_meta
 from helpers import close
 
 from audioldm.errors import CodecError
-from soundctm.codecs.official import folded, own_name, read_codec, with_statistics
+from soundctm.checkpoints.official.autoencoder import folded, own_name, read_codec, with_statistics
 from soundctm.codecs.waveform import WaveformCodec
 from soundctm.errors import UserError
 

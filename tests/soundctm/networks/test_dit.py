@@ -8,7 +8,7 @@ import torch
 from dit import CONFIG, SCHEDULE, fill, golden, student, teacher, text
 from helpers import close
 
-from soundctm.checkpoints.dit_keys import from_official, to_official
+from soundctm.checkpoints.official.dit_keys import from_official, to_official
 from soundctm.errors import UserError
 from soundctm.networks import backbone
 from soundctm.networks.dit import BoundText, StudentDiT, TeacherDiT, omega_features

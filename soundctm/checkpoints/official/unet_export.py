@@ -1,4 +1,4 @@
-"""Writing the files of the official release from loaded parts: the inverse of soundctm.checkpoints.official."""
+"""Writing the files of the official UNet release from loaded parts: the inverse of `official.unet`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from audioldm.checkpoint import PREFIX, SCALE_KEY, VOCODER_ONLY_OURS, official_v
 from audioldm.codec import AudioLDMCodec
 from audioldm.vae import FULL_CHANNELS
 from soundctm.checkpoints.components import Components
-from soundctm.checkpoints.official import TEXT_PREFIX, UNET_PREFIXES
+from soundctm.checkpoints.official.unet import TEXT_PREFIX, UNET_PREFIXES
 from soundctm.checkpoints.torch_files import StateDict
 from soundctm.errors import UserError
 

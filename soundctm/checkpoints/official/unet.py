@@ -1,4 +1,4 @@
-"""The files of the official release, read unchanged.
+"""The files of the official UNet release, read unchanged.
 
     file                           keys                          goes to
     pytorch_model_2_sigma_025.bin  unet.*, text_encoder.*        teacher UNet, text encoder
@@ -28,8 +28,8 @@ from audioldm.codec import AudioLDMCodec
 from soundctm.checkpoints.assign import build, check_keys, shapes, split_prefix
 from soundctm.checkpoints.components import Components
 from soundctm.checkpoints.layout import read_json
-from soundctm.checkpoints.summary import read_summary, schedule_from_summary
-from soundctm.checkpoints.t5 import build_t5, tie
+from soundctm.checkpoints.official.summary import read_summary, schedule_from_summary
+from soundctm.checkpoints.official.t5 import build_t5, tie
 from soundctm.checkpoints.torch_files import StateDict, read_state_dict, without_wrappers
 from soundctm.defaults import Defaults
 from soundctm.errors import UserError
@@ -38,7 +38,7 @@ from soundctm.text import TextEncoder
 
 log = logging.getLogger(__name__)
 
-FULL_CONFIGS = Path(__file__).parents[2] / "configs" / "full"  # in the checkout, beside the package
+FULL_CONFIGS = Path(__file__).parents[3] / "configs" / "full"  # in the checkout, beside the package
 FLAN_T5 = "google/flan-t5-large"
 
 UNET_PREFIXES = {"teacher": "unet.", "student": "ctm_unet."}
