@@ -13,12 +13,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from audioldm.codec import AudioLDMCodec
-from audioldm.errors import CodecError
-from audioldm.library import AutoencoderKL
-from audioldm.unpickle import load_checkpoint
-from audioldm.vae import build_vae
-from audioldm.vocoder import build_hifigan
+from .codec import AudioLDMCodec
+from .errors import CodecError
+from .library import AutoencoderKL
+from .unpickle import load_checkpoint
+from .vae import build_vae
+from .vocoder import build_hifigan
 
 PREFIX = "first_stage_model."
 SCALE_KEY = "scale_factor"

@@ -15,14 +15,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from audioldm.chunks import in_chunks
-from audioldm.errors import CodecError
-from audioldm.library import AutoencoderKL
-from audioldm.mel import LogMel, MelConfig
-from audioldm.patches import PatchVAE
-from audioldm.refine import refine
-from audioldm.vae import downsampling, load_vae, posterior, read_config, sample_noise
-from audioldm.vocoder import load_vocoder
+from .chunks import in_chunks
+from .errors import CodecError
+from .library import AutoencoderKL
+from .mel import LogMel, MelConfig
+from .patches import PatchVAE
+from .refine import refine
+from .vae import downsampling, load_vae, posterior, read_config, sample_noise
+from .vocoder import load_vocoder
 
 CONTEXT = 16  # latent frames that a piece of a long clip sees on either side
 LONGEST = 3600.0  # seconds of a clip that a codec may have as its default

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from audioldm.errors import CodecError
+from .errors import CodecError
 
 RANGES = {
     "sampling_rate": (1000, 1_000_000),

@@ -13,7 +13,7 @@ def refuse_to_run() -> None:
     """
     if sys.argv[:1] != ["-m"]:
         return
-    started = re.search(r"\0-[A-Za-z]*m\0?(audioldm(?:\.\w+)*)(?:\0|$)", "\0".join(sys.orig_argv))
+    started = re.search(r"\0-[A-Za-z]*m\0?((?:soundctm\.)?audioldm(?:\.\w+)*)(?:\0|$)", "\0".join(sys.orig_argv))
     if started is not None:
         better = "python ctm_inference.py, or AudioLDMCodec.from_pretrained in Python"
         print(f"error: {started[1]} is no command; try {better}", file=sys.stderr)

@@ -15,8 +15,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audioldm.errors import CodecError
-from audioldm.library import (
+from .errors import CodecError
+from .library import (
     AutoencoderKLOutput,
     ConfigMixin,
     DecoderOutput,

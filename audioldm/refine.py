@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from audioldm.mel import LogMel
+from .mel import LogMel
 
 MAX_STEP = 9.0  # largest change of a log magnitude in one iteration; from the mel's floor to full scale is 16
 

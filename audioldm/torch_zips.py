@@ -15,7 +15,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from audioldm.errors import CodecError
+from .errors import CodecError
 
 MOST_PICKLE = 64 * 2**20  # bytes of the records that are no tensors
 MOST_GROWTH = 20  # times the file's size that its records may unfold to

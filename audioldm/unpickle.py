@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from audioldm.errors import CodecError
-from audioldm.torch_zips import can_be_mapped
+from .errors import CodecError
+from .torch_zips import can_be_mapped
 
 # Book-keeping that Lightning and its configuration library leave in checkpoints; never needed to read weights.
 INERT_PACKAGES = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "lightning_utilities.", "omegaconf.")

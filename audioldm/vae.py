@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audioldm.errors import CodecError
-from audioldm.library import AutoencoderKL
-from audioldm.patches import PatchVAE
+from .errors import CodecError
+from .library import AutoencoderKL
+from .patches import PatchVAE
 
 FULL_CHANNELS = (128, 256, 512)  # the released AudioLDM VAE, with two layers per block
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from audioldm.errors import CodecError
-from audioldm.library import ConfigMixin, ModelMixin, SpeechT5HifiGan, SpeechT5HifiGanConfig, register_to_config
-from audioldm.vae import read_config
+from .errors import CodecError
+from .library import ConfigMixin, ModelMixin, SpeechT5HifiGan, SpeechT5HifiGanConfig, register_to_config
+from .vae import read_config
 
 MAX_LOG_MAGNITUDE = 5.0  # e^5 = 148; a full-scale sine reaches half the window's sum, 160 for 640 samples
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import soundfile
 from tqdm import tqdm
 
-from audioldm import AudioLDMCodec
+from soundctm.audioldm import AudioLDMCodec
 from soundctm.data.compose import ComposedCorpus
 from soundctm.data.corpus import load_corpus
 from soundctm.evaluation.models.classes import rows_by_class

@@ -16,7 +16,7 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from audioldm import AudioLDMCodec, LogMel
+from soundctm.audioldm import AudioLDMCodec, LogMel
 from soundctm.errors import UserError
 from soundctm.evaluation.statistics.frechet import frechet_distance
 from soundctm.training.tasks.codec.sounds import CodecSounds

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from audioldm.library import UNet2DConditionModel
+from soundctm.audioldm.library import UNet2DConditionModel
 from soundctm.distillation import Draws
 from soundctm.networks import feature_maps
 from soundctm.schedule import SigmaSchedule

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from transformers import ClapTextConfig, ClapTextModelWithProjection, T5Config, T5EncoderModel
 
-from audioldm import AudioLDMCodec
-from audioldm.vae import FULL_CHANNELS, build_vae
-from audioldm.vocoder import build_hifigan
+from soundctm.audioldm import AudioLDMCodec
+from soundctm.audioldm.vae import FULL_CHANNELS, build_vae
+from soundctm.audioldm.vocoder import build_hifigan
 from soundctm.checkpoints import Components
 from soundctm.codecs.waveform import WaveformCodec
 from soundctm.defaults import Defaults

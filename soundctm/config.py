@@ -22,6 +22,7 @@ import yaml
 from soundctm.errors import UserError
 from soundctm.files import write_whole
 from soundctm.files.reading import read_yaml
+from soundctm.places import shipped
 
 T = TypeVar("T")
 
@@ -74,6 +75,7 @@ def load_config(cls: type[T], path: str | os.PathLike | None = None, overrides: 
     """
     values: dict[str, Any] = {}
     if path is not None:
+        path = shipped(path)
         if not Path(path).exists():
             raise UserError(f"no configuration file at {path}")
         values.update(read_yaml(path))

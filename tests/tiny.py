@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from corpus_fixture import write_corpus
 
-from audioldm import AudioLDMCodec
-from audioldm.vae import build_vae
-from audioldm.vocoder import build_hifigan
+from soundctm.audioldm import AudioLDMCodec
+from soundctm.audioldm.vae import build_vae
+from soundctm.audioldm.vocoder import build_hifigan
 from soundctm.checkpoints import Components, save_checkpoint
 from soundctm.networks import StudentUNet, TeacherUNet
 from soundctm.text import TextEncoder

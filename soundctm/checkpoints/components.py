@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from audioldm.codec import AudioLDMCodec
+from soundctm.audioldm.codec import AudioLDMCodec
 from soundctm.defaults import Defaults
 from soundctm.errors import UserError
 from soundctm.networks import Network

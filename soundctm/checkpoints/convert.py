@@ -61,16 +61,16 @@ def to_official(args: argparse.Namespace) -> str:
     return "wrote " + ", ".join(str(path) for path in paths.values())
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, program: str = "python -m soundctm.checkpoints.convert") -> int:
     """Exit status: 0, or 2 with one line on stderr when something given is wrong."""
-    args = _parser().parse_args(argv)
+    args = _parser(program).parse_args(argv)
     return exit_code(lambda: print(args.run(args)))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m soundctm.checkpoints.convert",
-        description=__doc__,
+        prog=program,
+        description=__doc__.replace("python -m soundctm.checkpoints.convert", program),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True)

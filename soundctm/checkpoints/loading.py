@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from audioldm.codec import AudioLDMCodec
-from audioldm.errors import CodecError
+from soundctm.audioldm.codec import AudioLDMCodec
+from soundctm.audioldm.errors import CodecError
 from soundctm.checkpoints.assign import build, check_finite
 from soundctm.checkpoints.components import NETWORKS, Components
 from soundctm.checkpoints.eight_bit import unpack
@@ -28,6 +28,7 @@ from soundctm.checkpoints.stored import UNUSABLE, buildable, check_text_encoder,
 from soundctm.checkpoints.weight_files import read_weights
 from soundctm.errors import UserError
 from soundctm.networks import Network, backbone
+from soundctm.places import shipped
 from soundctm.text import TextEncoder
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def load_network(folder: str | os.PathLike, role: str, dtype: torch.dtype = torc
 
     `role` is "ema", "student" or "teacher". Raises UserError.
     """
-    folder = Path(folder)
+    folder = Path(shipped(folder))
     values = read_config(folder)
     state = unpack(read_weights(folder))
     kinds = backbone(values, str(folder / CONFIG))
@@ -83,7 +84,7 @@ def load_network(folder: str | os.PathLike, role: str, dtype: torch.dtype = torc
 
 def load_codec(folder: str | os.PathLike, dtype: torch.dtype = torch.float32) -> AudioLDMCodec:
     """The codec in a folder of its own. Raises UserError when it is absent or damaged."""
-    folder = Path(folder)
+    folder = Path(shipped(folder))
     if not folder.is_dir():
         raise UserError(f"no codec folder at {folder}")
     read_config(folder)
@@ -107,7 +108,8 @@ def local_folder(path: str | os.PathLike, networks: Sequence[str]) -> Path:
 
     Raises UserError when it is neither.
     """
-    name, folder = os.fspath(path), Path(path)
+    name = shipped(path)
+    folder = Path(name)
     if folder.is_dir():
         return folder
     if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1:

@@ -14,8 +14,8 @@ from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import AutoConfig, AutoModel, T5EncoderModel
 
-from audioldm.vae import VAES
-from audioldm.vocoder import VOCODERS
+from soundctm.audioldm.vae import VAES
+from soundctm.audioldm.vocoder import VOCODERS
 from soundctm.checkpoints.assign import check_keys, shapes
 from soundctm.checkpoints.layout import CONFIG, read_json
 from soundctm.checkpoints.limits import check_config

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from audioldm.errors import CodecError
-from audioldm.torch_zips import can_be_mapped
+from soundctm.audioldm.errors import CodecError
+from soundctm.audioldm.torch_zips import can_be_mapped
 from soundctm.errors import UserError
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from transformers import DacConfig
 from transformers.models.dac.modeling_dac import DacDecoder, DacEncoder
 
-from audioldm.errors import CodecError
-from audioldm.vae import sample_noise
+from soundctm.audioldm.errors import CodecError
+from soundctm.audioldm.vae import sample_noise
 
 SPREAD = 0.5  # standard deviation of the network's latents
 LOWEST_LOGVAR, HIGHEST_LOGVAR = -30.0, 20.0

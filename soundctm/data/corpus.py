@@ -19,8 +19,9 @@ from soundctm.data.rumble import remove_rumble
 from soundctm.errors import UserError
 from soundctm.files import inside
 from soundctm.files.reading import Row, read_rows
+from soundctm.places import ROOT
 
-DATA_FOLDER = Path(__file__).resolve().parents[2] / "data"
+DATA_FOLDER = ROOT / "data"
 LONGEST = 86_400.0  # seconds that a row may say
 NEEDED = ("file_name", "caption", "label", "split", "group", "package", "yamnet_top3")
 

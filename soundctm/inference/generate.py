@@ -8,7 +8,8 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,16 +19,69 @@ from tqdm import tqdm
 from soundctm.defaults import NO_OMEGA, SamplingWarning, Settings
 from soundctm.errors import UserError
 from soundctm.files import whole_file, write_whole
+from soundctm.files.sounds import sound_bytes
 from soundctm.inference.finishing import finish, is_nearly_silent
 from soundctm.inference.manifest import Entry, Manifest
 from soundctm.inference.options import InferenceOptions
-from soundctm.inference.output import wav_bytes
 from soundctm.inference.steering import Steered
 
 if TYPE_CHECKING:
     from soundctm.pipeline import SoundCTMPipeline
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A clip as it is to be written: `audio` float32 [samples] in [-1, 1] at `rate` Hz, its entry with the results."""
+
+    entry: Entry
+    audio: np.ndarray
+    rate: int
+
+    @property
+    def silence(self) -> str | None:
+        """A sentence, where there is nothing to hear."""
+        if not is_nearly_silent(self.audio):
+            return None
+        peak = np.abs(self.audio).max()
+        return f"{self.entry.file} ({self.entry.caption!r}) is nearly silent: its peak is {peak:.2g}"
+
+
+def make(
+    pipeline: SoundCTMPipeline, entries: Sequence[Entry], options: InferenceOptions, settings: Settings
+) -> Iterator[Made]:
+    """The clips of `entries` one after the other, batch by batch. Raises UserError for audio that is not finite."""
+    steered = Steered(pipeline, options, generated_seconds(pipeline.codec, options.target_length))
+    length = None if options.init_audio else options.target_length
+    for start in range(0, len(entries), options.batch_size):
+        batch = entries[start : start + options.batch_size]
+        begun = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SamplingWarning)  # `plan` said it
+            made, errors = steered.make(
+                [entry.caption for entry in batch],
+                [int(entry.seed) for entry in batch],
+                num_inference_steps=settings.steps,
+                sampler=settings.sampler,
+                omega=NO_OMEGA if settings.omega is None else settings.omega,
+                nu=settings.nu,
+                gamma=settings.gamma,
+            )
+        took = (time.perf_counter() - begun) / len(batch)
+        for row, (entry, audio) in enumerate(zip(batch, made.audios, strict=True)):
+            audio, rate = finish(audio, made.sampling_rate, length, options.sampling_rate)
+            if not np.isfinite(audio).all():
+                raise UserError(f"{entry.caption!r} gave sound that is not finite; try --dtype float32")
+            done = dataclasses.replace(
+                entry,
+                seconds=f"{len(audio) / rate:g}",
+                generation_seconds=f"{took:.3f}",
+                score="" if made.scores is None else f"{made.scores[row]:.4g}",
+                chosen_seed=str(made.seeds[row]) if options.rank == "best" else "",
+                control_error="" if errors[row] is None else f"{errors[row]:.4g}",
+            )
+            yield Made(done, audio, rate)
 
 
 def generate(
@@ -44,45 +98,15 @@ def generate(
     """
     folder = manifest.path.parent
     silent = []
-    steered = Steered(pipeline, options, generated_seconds(pipeline.codec, options.target_length))
     with tqdm(total=len(entries), unit="clip", disable=not show_progress) as bar:
-        for start in range(0, len(entries), options.batch_size):
-            batch = entries[start : start + options.batch_size]
-            begun = time.perf_counter()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", SamplingWarning)  # `run` said it
-                made, errors = steered.make(
-                    [entry.caption for entry in batch],
-                    [int(entry.seed) for entry in batch],
-                    num_inference_steps=settings.steps,
-                    sampler=settings.sampler,
-                    omega=NO_OMEGA if settings.omega is None else settings.omega,
-                    nu=settings.nu,
-                    gamma=settings.gamma,
-                )
-            took = (time.perf_counter() - begun) / len(batch)
-            length = None if options.init_audio else options.target_length
-            for row, (entry, audio) in enumerate(zip(batch, made.audios, strict=True)):
-                audio, rate = finish(audio, made.sampling_rate, length, options.sampling_rate)
-                if not np.isfinite(audio).all():
-                    raise UserError(f"{entry.caption!r} gave sound that is not finite; try --dtype float32")
-                if is_nearly_silent(audio):
-                    what = f"{entry.file} ({entry.caption!r}) is nearly silent: its peak is {np.abs(audio).max():.2g}"
-                    log.warning(what)
-                    if not options.keep_silent:
-                        silent.append(what)
-                        bar.update()
-                        continue
-                done = dataclasses.replace(
-                    entry,
-                    seconds=f"{len(audio) / rate:g}",
-                    generation_seconds=f"{took:.3f}",
-                    score="" if made.scores is None else f"{made.scores[row]:.4g}",
-                    chosen_seed=str(made.seeds[row]) if options.rank == "best" else "",
-                    control_error="" if errors[row] is None else f"{errors[row]:.4g}",
-                )
-                _write(folder / entry.file, audio, rate, done, manifest, options.save_spectrograms)
-                bar.update()
+        for made in make(pipeline, entries, options, settings):
+            if made.silence:
+                log.warning(made.silence)
+            if made.silence and not options.keep_silent:
+                silent.append(made.silence)
+            else:
+                _write(folder / made.entry.file, made, manifest, options.save_spectrograms)
+            bar.update()
     return silent
 
 
@@ -107,14 +131,14 @@ def draw_missing(folder: Path, entries: Sequence[Entry]) -> None:
             save_spectrogram(wav.with_suffix(".png"), audio, rate, entry.caption)
 
 
-def _write(path: Path, audio: np.ndarray, rate: int, entry: Entry, manifest: Manifest, spectrogram: bool) -> None:
+def _write(path: Path, made: Made, manifest: Manifest, spectrogram: bool) -> None:
     """Write picture, line and wav; an older clip is there until the new one takes its place. Raises UserError."""
-    replaces, picture = path.exists(), path.with_suffix(".png")
+    replaces, picture, entry = path.exists(), path.with_suffix(".png"), made.entry
     if spectrogram:
         from soundctm.inference.spectrogram import save_spectrogram  # matplotlib takes a second to import
 
-        save_spectrogram(picture, audio, rate, entry.caption)
-    content = wav_bytes(audio, rate)
+        save_spectrogram(picture, made.audio, made.rate, entry.caption)
+    content = sound_bytes(made.audio, made.rate)
     if replaces:
         manifest.append(dataclasses.replace(entry, seconds="", generation_seconds=""))
         write_whole(path, content)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from soundctm.defaults import Defaults
 from soundctm.errors import UserError
 from soundctm.inference.options import DEFAULT_CHECKPOINT, InferenceOptions
+from soundctm.places import shipped
 
 if TYPE_CHECKING:
     from soundctm.pipeline import SoundCTMPipeline
 
 OFFICIAL_SECONDS, OFFICIAL_RATE = 10.24, 16000  # of the official codec
-ROOT = Path(__file__).parents[2]  # the checkout
 EDGE = 1 << 16  # bytes
 
 
@@ -35,23 +35,21 @@ def checkpoint_files(options: InferenceOptions) -> tuple[str, list[Path]]:
         )
         return str(options.ema_model or options.model), [Path(path) for path in given if path]
     name = checkpoint_name(options)
-    folder = Path(name)
+    folder = Path(shipped(name))
     if folder.is_dir():
         # The model card may be edited without changing a sound.
         files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".md" and not p.name.startswith("."))
         if not (folder / "model_index.json").is_file():
             raise UserError(f"{name} is no checkpoint folder: it has no model_index.json")
         return name, files
-    if folder.exists() or options.checkpoint is None or name.count("/") != 1 or name.startswith((".", "~", "/")):
+    if folder.exists() or name.count("/") != 1 or name.startswith((".", "~", "/")):
         raise UserError(f"no checkpoint folder at {name}")
     return name, []
 
 
 def checkpoint_name(options: InferenceOptions) -> str:
-    """The folder or hub id; the small model of this checkout when none is given."""
-    if options.checkpoint:
-        return options.checkpoint
-    return DEFAULT_CHECKPOINT if Path(DEFAULT_CHECKPOINT).is_dir() else str(ROOT / DEFAULT_CHECKPOINT)
+    """The folder, shipped name or hub id; the small model when none is given."""
+    return options.checkpoint or DEFAULT_CHECKPOINT
 
 
 def checkpoint_defaults(options: InferenceOptions) -> Defaults:
@@ -64,7 +62,7 @@ def checkpoint_defaults(options: InferenceOptions) -> Defaults:
         return sampling.trained_with(read_summary(options.training_args) if options.training_args else None)
     from soundctm.checkpoints.layout import read_defaults
 
-    name = checkpoint_name(options)
+    name = shipped(checkpoint_name(options))
     if not Path(name).is_dir():
         from soundctm.checkpoints.loading import local_folder
 

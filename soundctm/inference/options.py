@@ -20,7 +20,7 @@ HISTORIC = {"determinisitc": "deterministic"}  # as the official script spells i
 WEIGHTS = ("ema", "student", "teacher")
 OFFICIAL_CODEC = "ckpt/audioldm-s-full.ckpt"
 DTYPES = ("float32", "bfloat16", "float16")
-DEFAULT_CHECKPOINT = "ckpt/mini"
+DEFAULT_CHECKPOINT = "mini"
 OF_MODEL = "the checkpoint's"
 NOT_USED = {  # accepted so that official command lines run; they do nothing, as in the official script
     "test_references": "numerical_evaluation.py compares with real clips",
@@ -51,7 +51,7 @@ class InferenceOptions(SteeringOptions):
 
     # the model: one of our folders, or the official files
     checkpoint: str | None = option(
-        None, f"checkpoint folder or hub id; {DEFAULT_CHECKPOINT} if no official file is given"
+        None, f"checkpoint folder, hub id, or {DEFAULT_CHECKPOINT}, which is meant if no official file is given"
     )
     model: str | None = option(None, "official pytorch_model.bin (of the teacher with --weights teacher)")
     ema_model: str | None = option(None, "official ema_0.999_030000.pt")

@@ -1,17 +1,12 @@
-"""The output folder: can it be written, what must still be made, and writing of wavs."""
+"""The output folder: can it be written, and what must still be made."""
 
 from __future__ import annotations
 
-import io
-import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from soundctm.errors import UserError
-from soundctm.files import write_whole
 from soundctm.inference.manifest import Entry
 
 
@@ -45,22 +40,3 @@ def to_make(wanted: Iterable[Entry], done: dict[str, Entry], folder: Path, overw
             raise UserError(f"{path} is a folder; give another --output_dir")
         missing.append(entry)
     return missing
-
-
-def to_int16(audio: np.ndarray) -> np.ndarray:
-    """16-bit samples of float audio in [-1, 1]: rounded, and 1.0 becomes 32767 instead of wrapping to -32768."""
-    return np.clip(np.rint(np.asarray(audio, np.float64) * 32768.0), -32768, 32767).astype(np.int16)
-
-
-def write_wav(path: str | os.PathLike, audio: np.ndarray, sampling_rate: int) -> None:
-    """Write mono `audio` [samples] as 16-bit PCM, whole or not at all. Raises UserError when that fails."""
-    write_whole(path, wav_bytes(audio, sampling_rate))
-
-
-def wav_bytes(audio: np.ndarray, sampling_rate: int) -> bytes:
-    """The content of a wav of mono `audio` [samples], 16-bit PCM."""
-    import soundfile
-
-    buffer = io.BytesIO()
-    soundfile.write(buffer, to_int16(audio), sampling_rate, subtype="PCM_16", format="WAV")
-    return buffer.getvalue()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from soundctm.data.names import shown
 from soundctm.data.tables import read_captions
 from soundctm.errors import UserError
+from soundctm.places import shipped
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def read_prompts(
             raise UserError(f"the --prompt {shown(text)!r} is not UTF-8 text")
         prompts.append(Prompt(_one_line(text)))
     if path is not None:
-        prompts += [Prompt(row.caption, row.file_name or None) for row in read_captions(path)]
+        prompts += [Prompt(row.caption, row.file_name or None) for row in read_captions(shipped(path))]
     return [Prompt(prefix + p.caption, p.file_name, p.caption) for p in prompts] if prefix else prompts
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from audioldm.library import UNet2DConditionModel
+from soundctm.audioldm.library import UNet2DConditionModel
 from soundctm.networks.base import Depth, check_depth
 
 

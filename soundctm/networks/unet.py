@@ -13,7 +13,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from audioldm.library import TimestepEmbedding, Timesteps, UNet2DConditionModel
+from soundctm.audioldm.library import TimestepEmbedding, Timesteps, UNet2DConditionModel
 from soundctm.networks.base import Depth, Network, StudentNetwork, TeacherNetwork, refuse_latents
 from soundctm.networks.features import feature_maps
 from soundctm.text.conditioning import TextConditioning

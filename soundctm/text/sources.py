@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers.utils import logging as transformers_logging
 
-from audioldm.library import sparingly
+from soundctm.audioldm.library import sparingly
 from soundctm.errors import UserError
 
 if TYPE_CHECKING:

@@ -9,11 +9,16 @@ import pytest
 import torch
 from helpers import GOLDENS
 
-from audioldm import CodecError
-from audioldm.checkpoint import codec_from_state_dict, load_audioldm_checkpoint, official_vae_key, official_vocoder_key
-from audioldm.unpickle import load_checkpoint
-from audioldm.vae import build_vae
-from audioldm.vocoder import build_hifigan
+from soundctm.audioldm import CodecError
+from soundctm.audioldm.checkpoint import (
+    codec_from_state_dict,
+    load_audioldm_checkpoint,
+    official_vae_key,
+    official_vocoder_key,
+)
+from soundctm.audioldm.unpickle import load_checkpoint
+from soundctm.audioldm.vae import build_vae
+from soundctm.audioldm.vocoder import build_hifigan
 
 
 def manifest() -> dict[str, torch.Tensor]:

@@ -1,15 +1,18 @@
 """The codec's interface on a small untrained model: shapes, saving, generators, errors."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
-import audioldm
-from audioldm import AudioLDMCodec, CodecError, LogMel, MelConfig
-from audioldm.vae import build_vae
-from audioldm.vocoder import InverseSTFTVocoder, build_hifigan
+import soundctm.audioldm as audioldm
+from soundctm.audioldm import AudioLDMCodec, CodecError, LogMel, MelConfig
+from soundctm.audioldm.vae import build_vae
+from soundctm.audioldm.vocoder import InverseSTFTVocoder, build_hifigan
+
+ROOT = Path(__file__).parents[2]
 
 
 def small_vocoder(kind: str) -> torch.nn.Module:
@@ -147,7 +150,10 @@ def test_refinement_keeps_a_consistent_spectrum_and_mends_an_inconsistent_one():
 
 
 def test_the_package_stands_alone():
-    sources = list(Path(audioldm.__file__).parent.glob("*.py"))
+    sources = list(Path(audioldm.__path__[0]).glob("*.py"))
     assert len(sources) > 5
     texts = {path.name: path.read_text(encoding="utf-8") for path in sources}
     assert not [name for name, text in texts.items() if "import soundctm" in text or "from soundctm" in text]
+    absolute = re.compile(r"^\s*(from|import) audioldm\b", re.MULTILINE)  # an installed package has it elsewhere
+    others = {str(path): path.read_text(encoding="utf-8") for path in (ROOT / "soundctm").rglob("*.py")}
+    assert not [name for name, text in {**texts, **others}.items() if absolute.search(text)]

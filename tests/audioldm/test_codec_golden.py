@@ -4,8 +4,8 @@ import pytest
 import torch
 from helpers import GOLDENS, close, from_manifest, golden
 
-from audioldm.checkpoint import load_audioldm_checkpoint
-from audioldm.pcm import to_int16
+from soundctm.audioldm.checkpoint import load_audioldm_checkpoint
+from soundctm.audioldm.pcm import to_int16
 
 RTOL = 3e-5
 

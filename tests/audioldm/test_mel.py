@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers import golden
 
-from audioldm import CodecError, LogMel, MelConfig
+from soundctm.audioldm import CodecError, LogMel, MelConfig
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from audioldm import AudioLDMCodec, CodecError
-from audioldm.patches import PatchVAE
+from soundctm.audioldm import AudioLDMCodec, CodecError
+from soundctm.audioldm.patches import PatchVAE
 
 
 def smooth_mel(seed: int = 0, rows: int = 4) -> torch.Tensor:

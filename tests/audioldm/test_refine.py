@@ -2,8 +2,8 @@
 
 import torch
 
-from audioldm import LogMel
-from audioldm.refine import refine
+from soundctm.audioldm import LogMel
+from soundctm.audioldm.refine import refine
 
 MEL = LogMel()
 

@@ -11,7 +11,7 @@ from fuzz.mutations import mutated_bytes, mutated_header, mutated_values, mutate
 from fuzz.watching import cases, fuzz, limits
 from tiny import UNET, write_world
 
-from audioldm.unpickle import load_checkpoint
+from soundctm.audioldm.unpickle import load_checkpoint
 from soundctm.checkpoints.layout import Index, read_defaults
 from soundctm.checkpoints.loading import load_codec, load_network
 from soundctm.checkpoints.torch_files import read_state_dict

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from audioldm.errors import CodecError
+from soundctm.audioldm.errors import CodecError
 from soundctm.errors import UserError
 
 SECONDS, BYTES = 20, 2 * 2**30

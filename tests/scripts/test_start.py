@@ -17,7 +17,7 @@ print([name for name in {UNNEEDED} if name in sys.modules])
 """
 WHOLE = """
 import torch
-from audioldm.library import AutoencoderKL, UNet2DConditionModel
+from soundctm.audioldm.library import AutoencoderKL, UNet2DConditionModel
 import diffusers
 assert diffusers.UNet2DConditionModel is UNet2DConditionModel and diffusers.AutoencoderKL is AutoencoderKL
 from diffusers.models.transformers import SD3Transformer2DModel

@@ -7,7 +7,7 @@ import tiny
 import torch
 from helpers import close
 
-from audioldm import AudioLDMCodec
+from soundctm.audioldm import AudioLDMCodec
 from soundctm.checkpoints import Components
 from soundctm.errors import UserError
 from soundctm.networks import StudentUNet, TeacherUNet

@@ -23,8 +23,8 @@ from typing import Any
 import torch
 from transformers import T5Config
 
-from audioldm.checkpoint import load_audioldm_checkpoint
-from audioldm.codec import AudioLDMCodec
+from soundctm.audioldm.checkpoint import load_audioldm_checkpoint
+from soundctm.audioldm.codec import AudioLDMCodec
 from soundctm.checkpoints.assign import build, check_keys, shapes, split_prefix
 from soundctm.checkpoints.components import Components
 from soundctm.checkpoints.layout import read_json
@@ -34,11 +34,12 @@ from soundctm.checkpoints.torch_files import StateDict, read_state_dict, without
 from soundctm.defaults import Defaults
 from soundctm.errors import UserError
 from soundctm.networks import StudentUNet, TeacherUNet
+from soundctm.places import ROOT
 from soundctm.text import TextEncoder
 
 log = logging.getLogger(__name__)
 
-FULL_CONFIGS = Path(__file__).parents[3] / "configs" / "full"  # in the checkout, beside the package
+FULL_CONFIGS = ROOT / "configs" / "full"
 FLAN_T5 = "google/flan-t5-large"
 
 UNET_PREFIXES = {"teacher": "unet.", "student": "ctm_unet."}

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from transformers import SpeechT5HifiGan, T5EncoderModel
 
-from audioldm.checkpoint import PREFIX, SCALE_KEY, VOCODER_ONLY_OURS, official_vae_key, official_vocoder_key
-from audioldm.codec import AudioLDMCodec
-from audioldm.vae import FULL_CHANNELS
+from soundctm.audioldm.checkpoint import PREFIX, SCALE_KEY, VOCODER_ONLY_OURS, official_vae_key, official_vocoder_key
+from soundctm.audioldm.codec import AudioLDMCodec
+from soundctm.audioldm.vae import FULL_CHANNELS
 from soundctm.checkpoints.components import Components
 from soundctm.checkpoints.official.unet import TEXT_PREFIX, UNET_PREFIXES
 from soundctm.checkpoints.torch_files import StateDict

@@ -15,10 +15,13 @@ from soundctm.inference.output import ensure_writable
 DESCRIPTION = "Scores of generated clips: how far from real ones, how well they fit. docs/evaluation.md explains them."
 
 
-def parse_options(arguments: Sequence[str]) -> EvaluationOptions:
-    """The options of a command line. Raises UserError; exits on --help and on unknown flags, as argparse does."""
+def parse_options(arguments: Sequence[str], program: str | None = None) -> EvaluationOptions:
+    """The options of a command line, of what the user called (`program`).
+
+    Raises UserError; exits on --help and on unknown flags, as argparse does.
+    """
     parser = argparse.ArgumentParser(
-        prog=started_as("numerical_evaluation.py", "soundctm.evaluation.folders.run"),
+        prog=program or started_as("numerical_evaluation.py", "soundctm.evaluation.folders.run"),
         description=DESCRIPTION,
         allow_abbrev=False,
         conflict_handler="resolve",
@@ -35,9 +38,9 @@ def parse_options(arguments: Sequence[str]) -> EvaluationOptions:
     return config_from_args(EvaluationOptions, parser.parse_args(arguments))
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], program: str | None = None) -> int:
     """Prints the table and writes the report. The exit code is that of `soundctm.command.exit_code`."""
-    return exit_code(lambda: run(parse_options(arguments)))
+    return exit_code(lambda: run(parse_options(arguments, program)))
 
 
 def run(options: EvaluationOptions) -> None:

@@ -31,7 +31,8 @@ from soundctm.data.tables import read_captions
 from soundctm.errors import UserError
 from soundctm.evaluation.folders.clips import SUFFIXES
 from soundctm.files import inside, write_whole
-from soundctm.inference.output import ensure_writable, write_wav
+from soundctm.files.sounds import write_sound
+from soundctm.inference.output import ensure_writable
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ def write_clips(items: ComposedCorpus, table: Sequence[ReferenceClip], folder: s
     for clip in tqdm(present, "reference", unit="clip"):
         waveform, _, _ = items.from_row(rows[clip.clip], ITEM)
         path = inside(folder, clip.file_name, "the table of reference clips")
-        write_wav(path, waveform.numpy(), SAMPLING_RATE)
+        write_sound(path, waveform.numpy(), SAMPLING_RATE)
     return len(present)
 
 

@@ -22,7 +22,7 @@ import torch
 from torch.nn.functional import pad
 from tqdm import tqdm
 
-from audioldm import AudioLDMCodec
+from soundctm.audioldm import AudioLDMCodec
 from soundctm.checkpoints import load_codec
 from soundctm.command import run_module
 from soundctm.config import option
@@ -30,7 +30,8 @@ from soundctm.data.audio import read_audio
 from soundctm.devices import usable_device
 from soundctm.errors import UserError
 from soundctm.evaluation.folders.clips import clip_name, list_clips
-from soundctm.inference.output import ensure_writable, write_wav
+from soundctm.files.sounds import write_sound
+from soundctm.inference.output import ensure_writable
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def convert(options: RoundTripOptions) -> float:
         back = round_trip(codec, waveform)
         seconds.append(time.perf_counter() - began)
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        write_wav(folder / name, back.numpy(), codec.sampling_rate)
+        write_sound(folder / name, back.numpy(), codec.sampling_rate)
     log.info("%d clips in %s, %.3f s each", len(clips), folder, statistics.median(seconds))
     return statistics.median(seconds)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from audioldm.codec import AudioLDMCodec
+from soundctm.audioldm.codec import AudioLDMCodec
 from soundctm.data.check import check_table, summary, write_report
 from soundctm.data.clip_latents import ClipLatents, clip_latents
 from soundctm.data.compose import ComposedCorpus

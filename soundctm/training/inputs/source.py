@@ -23,7 +23,7 @@ from soundctm.errors import UserError
 from soundctm.training.inputs.batches import Latents, Texts
 
 if TYPE_CHECKING:
-    from audioldm.codec import AudioLDMCodec
+    from soundctm.audioldm.codec import AudioLDMCodec
     from soundctm.text import TextEncoder
 
 logger = logging.getLogger(__name__)

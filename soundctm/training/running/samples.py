@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from soundctm.checkpoints import Components
-from soundctm.inference.output import write_wav
+from soundctm.files.sounds import write_sound
 from soundctm.inference.spectrogram import save_spectrogram
 from soundctm.pipeline import SoundCTMPipeline
 from soundctm.training.running import disk
@@ -55,7 +55,7 @@ def write_clips(folder: Path, audios: np.ndarray, captions: Sequence[str], sampl
         folder.mkdir(parents=True, exist_ok=True)
         for number, (audio, caption) in enumerate(zip(audios, captions, strict=True)):
             path = folder / f"{number:02d}.wav"
-            write_wav(path, audio, sampling_rate)
+            write_sound(path, audio, sampling_rate)
             if number < PICTURES:
                 save_spectrogram(path.with_suffix(".png"), audio, sampling_rate, caption)
         with (folder / "captions.csv").open("w", newline="", encoding="utf-8") as file:

@@ -22,6 +22,7 @@ from soundctm.ema import update_ema
 from soundctm.files import whole_folder
 from soundctm.losses import l2
 from soundctm.networks import backbone
+from soundctm.places import shipped
 from soundctm.schedule import SigmaSchedule, append_dims
 from soundctm.text import TextConditioning
 from soundctm.training.inputs.batches import Batch, LatentRows
@@ -100,7 +101,7 @@ class TeacherTask(DiffusionTask):
 
     def __init__(self, config: TeacherConfig) -> None:
         # a wrong path shows before clips are encoded
-        shape = read_json(Path(config.unet_model_config))
+        shape = read_json(Path(shipped(config.unet_model_config)))
         kind = backbone(shape, config.unet_model_config).teacher
         init = load_network(config.init, "teacher") if config.init else None
         super().__init__(config, start_accelerator(config))

@@ -7,9 +7,9 @@ import torch
 from helpers import UNET_CONFIG
 from safetensors.torch import load_file, save_file
 
-from audioldm.codec import AudioLDMCodec
-from audioldm.vae import build_vae
-from audioldm.vocoder import build_hifigan
+from soundctm.audioldm.codec import AudioLDMCodec
+from soundctm.audioldm.vae import build_vae
+from soundctm.audioldm.vocoder import build_hifigan
 from soundctm.checkpoints import Components, load_checkpoint, save_checkpoint
 from soundctm.errors import UserError
 from soundctm.networks import StudentUNet, TeacherUNet

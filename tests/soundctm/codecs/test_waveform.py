@@ -7,7 +7,7 @@ import torch
 from dit import filled, golden, golden_meta
 from helpers import close
 
-from audioldm.errors import CodecError
+from soundctm.audioldm.errors import CodecError
 from soundctm.checkpoints.official.autoencoder import folded, own_name, read_codec, with_statistics
 from soundctm.codecs.waveform import WaveformCodec
 from soundctm.errors import UserError

@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import close
 
-from audioldm import LogMel, MelConfig
+from soundctm.audioldm import LogMel, MelConfig
 from soundctm.control import MEASURES, Curve, Objective, Sound, centroid, intensity, onsets
 from soundctm.control.measures import savitzky_golay
 

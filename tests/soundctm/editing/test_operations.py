@@ -7,7 +7,7 @@ import tiny
 import torch
 from helpers import close
 
-from audioldm import AudioLDMCodec
+from soundctm.audioldm import AudioLDMCodec
 from soundctm.checkpoints import Components
 from soundctm.editing import Band, Blend, Region
 from soundctm.editing.clip import MAX_SECONDS

@@ -7,7 +7,7 @@ from helpers import close
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audioldm.chunks import in_chunks
+from soundctm.audioldm.chunks import in_chunks
 from soundctm.editing.windows import window_starts, windowed
 
 T, S = torch.tensor(3.0), torch.tensor(0.5)

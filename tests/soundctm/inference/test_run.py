@@ -10,9 +10,9 @@ import pytest
 import soundfile
 
 from soundctm.config import load_config
+from soundctm.files.sounds import to_integers
 from soundctm.inference.manifest import COLUMNS
 from soundctm.inference.options import InferenceOptions
-from soundctm.inference.output import to_int16
 from soundctm.inference.workers import Workers
 
 
@@ -51,7 +51,7 @@ def test_every_clip_is_written_and_described(infer, out, captions, pipeline):
 
 
 def test_full_scale_does_not_wrap():
-    assert to_int16(np.array([1.0, -1.0, 0.0, 2.0, -2.0, 0.5])).tolist() == [32767, -32768, 0, 32767, -32768, 16384]
+    assert to_integers(np.array([1.0, -1.0, 0.0, 2.0, -2.0]), 16).tolist() == [32767, -32768, 0, 32767, -32768]
 
 
 def test_a_clip_does_not_depend_on_batch_list_or_place(infer, out, captions, tmp_path):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from audioldm import AudioLDMCodec, LogMel, MelConfig
-from audioldm.patches import PatchVAE
+from soundctm.audioldm import AudioLDMCodec, LogMel, MelConfig
+from soundctm.audioldm.patches import PatchVAE
 from soundctm.checkpoints import load_codec
 from soundctm.config import check_ranges, option, save_config
 from soundctm.data.rumble import CUTOFF

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from audioldm import LogMel, MelConfig
+from soundctm.audioldm import LogMel, MelConfig
 
 FLOOR = 1e-3  # smallest STFT magnitude before a logarithm; the codec's mel clamp lies at the same level
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from audioldm import AudioLDMCodec, LogMel, MelConfig
-from audioldm.library import AutoencoderKL
-from audioldm.vae import build_vae, downsampling
+from soundctm.audioldm import AudioLDMCodec, LogMel, MelConfig
+from soundctm.audioldm.library import AutoencoderKL
+from soundctm.audioldm.vae import build_vae, downsampling
 from soundctm.checkpoints import load_codec
 from soundctm.config import option
 from soundctm.data.rumble import CUTOFF

@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from audioldm import AudioLDMCodec
-from audioldm.vocoder import InverseSTFTVocoder
+from soundctm.audioldm import AudioLDMCodec
+from soundctm.audioldm.vocoder import InverseSTFTVocoder
 from soundctm.checkpoints import load_codec
 from soundctm.config import option
 from soundctm.data.rumble import CUTOFF

@@ -6,7 +6,7 @@ import soundfile
 import torch
 from script_runs import ROOT
 
-from audioldm import AudioLDMCodec, LogMel
+from soundctm.audioldm import AudioLDMCodec, LogMel
 from soundctm.evaluation.models.round_trip import main, round_trip
 
 CODEC = ROOT / "ckpt" / "mini" / "codec"

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from audioldm import AudioLDMCodec
+from soundctm.audioldm import AudioLDMCodec
 from soundctm.errors import UserError
 from soundctm.training.running.checkpointing import Checkpointer
 from soundctm.training.running.schedule import Schedule
