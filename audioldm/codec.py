@@ -35,6 +35,8 @@ class AudioLDMCodec(nn.Module):
     The vocoder may be absent while it is being trained; only `decode` needs it.
     """
 
+    sample_format = "PCM_16"  # of wavs, as soundfile names it
+
     def __init__(
         self,
         vae: AutoencoderKL | PatchVAE,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from soundctm.audioldm.codec import AudioLDMCodec
+from soundctm.codecs import Codec
 from soundctm.defaults import Defaults
 from soundctm.errors import UserError
 from soundctm.networks import Network
@@ -27,7 +27,7 @@ class Components:
     ema: Network | None = None
     student: Network | None = None
     teacher: Network | None = None
-    codec: AudioLDMCodec | None = None
+    codec: Codec | None = None
     text_encoder: TextEncoder | None = None
     schedule: SigmaSchedule = field(default_factory=SigmaSchedule)
     sampling: Defaults = field(default_factory=Defaults)

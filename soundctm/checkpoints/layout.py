@@ -3,7 +3,7 @@
     model_index.json        format, parts, noise schedule, text encoder's name, and under "sampling" how the model is
                             sampled when nothing else is asked for (soundctm.defaults); older folders lack this
     ema/ student/ teacher/  config.json + diffusion_pytorch_model.safetensors, as diffusers writes them
-    codec/                  see audioldm.codec; its config.json holds the clip length
+    codec/                  see soundctm.audioldm.codec and soundctm.codecs; its config.json holds the clip length
     text_encoder/           only where its weights travel with the checkpoint, in transformers' layout
     training_config.yaml    what the run was trained with
     README.md               model card
@@ -81,7 +81,8 @@ def read_defaults(folder: Path) -> Defaults:
     if sampling.seconds is None and config.is_file():
         codec = read_json(config)
         mel = codec.get("mel") if isinstance(codec.get("mel"), dict) else {}
-        found = {"seconds": codec.get("default_seconds"), "sampling_rate": mel.get("sampling_rate")}
+        rate = codec.get("sampling_rate", mel.get("sampling_rate"))
+        found = {"seconds": codec.get("default_seconds"), "sampling_rate": rate}
         sampling = Defaults.of_index({**sampling.to_json(), **found}, config)
     return sampling.trained_with(read_training_config(folder))
 

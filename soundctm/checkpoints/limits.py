@@ -31,6 +31,8 @@ RANGES: dict[str, tuple[int, int]] = {
     ),
     **dict.fromkeys(("cross_attention_dim", "upsample_initial_channel", "encoder_hid_dim"), (1, 131_072)),
     "block_out_channels": (4, 16_384),
+    **dict.fromkeys(("encoder_width", "decoder_width"), (1, 16_384)),
+    "rates": (1, 1024),
     "norm_num_groups": (1, 1024),
     **dict.fromkeys(("kernel_size", "conv_in_kernel", "conv_out_kernel", "upsample_kernel_sizes"), (1, 1024)),
     **dict.fromkeys(("resblock_kernel_sizes", "resblock_dilation_sizes", "upsample_rates", "patch_size"), (1, 1024)),

@@ -26,6 +26,7 @@ from soundctm.checkpoints.layout import (
 )
 from soundctm.checkpoints.stored import UNUSABLE, buildable, check_text_encoder, check_vae, check_vocoder, read_config
 from soundctm.checkpoints.weight_files import read_weights
+from soundctm.codecs import Codec
 from soundctm.errors import UserError
 from soundctm.networks import Network, backbone
 from soundctm.places import shipped
@@ -82,12 +83,22 @@ def load_network(folder: str | os.PathLike, role: str, dtype: torch.dtype = torc
     return build(buildable(lambda: kind.from_config(values), folder), state, str(folder), dtype)
 
 
-def load_codec(folder: str | os.PathLike, dtype: torch.dtype = torch.float32) -> AudioLDMCodec:
-    """The codec in a folder of its own. Raises UserError when it is absent or damaged."""
+def load_codec(folder: str | os.PathLike, dtype: torch.dtype = torch.float32) -> Codec:
+    """The codec in a folder of its own, of the class that its config.json names (none: the mel codec).
+
+    Raises UserError when it is absent or damaged.
+    """
     folder = Path(shipped(folder))
     if not folder.is_dir():
         raise UserError(f"no codec folder at {folder}")
-    read_config(folder)
+    name = (values := read_config(folder)).get("_class_name") or AudioLDMCodec.__name__
+    if name == "WaveformCodec":
+        from soundctm.codecs.waveform import WaveformCodec  # its libraries take a second
+
+        make = buildable(lambda: WaveformCodec.from_config(values), folder)
+        return build(make, read_weights(folder), str(folder), torch.float32).in_dtype(dtype)
+    if name != AudioLDMCodec.__name__:
+        raise UserError(f"{folder / CONFIG} names the codec {name[:80]}; known are AudioLDMCodec, WaveformCodec")
     check_vae(folder / "vae")
     if (folder / "vocoder").is_dir():
         check_vocoder(folder / "vocoder")

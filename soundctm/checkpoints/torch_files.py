@@ -33,13 +33,16 @@ def read_state_dict(path: str | os.PathLike, under: str | None = None, wrapped: 
     no checkpoint, a pickle that asks for code, or no flat state dict.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"no checkpoint file at {path}")
-    state = _load(path)
+    state = read_torch_file(path)
     if under is not None:
         if not isinstance(state, Mapping) or under not in state:
             raise UserError(f"{path} has no entry {under!r}, under which its weights should be")
         state = state[under]
+    return flat_state(state, path, wrapped)
+
+
+def flat_state(state: object, path: Path, wrapped: bool = False) -> StateDict:
+    """The tensors by name that `path` holds, checked as `read_state_dict` says."""
     if not isinstance(state, Mapping) or not state:
         raise UserError(f"{path} holds a {type(state).__name__}; a checkpoint holds tensors by name")
     wrong = [str(key) for key, value in state.items() if not isinstance(key, str) or not torch.is_tensor(value)]
@@ -73,7 +76,11 @@ def listing(names: list[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _load(path: Path) -> object:
+def read_torch_file(path: Path) -> object:
+    """What a torch file holds: tensors and plain values, mapped from disk where the file allows it. Raises UserError
+    as `read_state_dict`."""
+    if not path.is_file():
+        raise UserError(f"no checkpoint file at {path}")
     try:
         mapped = can_be_mapped(path)
     except CodecError as error:

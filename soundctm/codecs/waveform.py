@@ -8,10 +8,15 @@ Encoder and decoder are transformers' DAC; the statistics are per channel. Weigh
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import DacConfig
 from transformers.models.dac.modeling_dac import DacDecoder, DacEncoder
@@ -22,6 +27,10 @@ from soundctm.audioldm.vae import sample_noise
 SPREAD = 0.5  # standard deviation of the network's latents
 LOWEST_LOGVAR, HIGHEST_LOGVAR = -30.0, 20.0
 CHUNK, MARGIN = 512, 32  # latent frames decoded at once, and on each side of them what is decoded and thrown away
+LONGEST = 3600.0  # seconds of a clip that a codec may have as its default
+STATISTICS = ("z_mean", "z_std")
+OPTIONS = ("rates", "latent_channels", "encoder_width", "decoder_width", "sampling_rate", "default_seconds")
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
 class WaveformCodec(nn.Module):
@@ -29,6 +38,7 @@ class WaveformCodec(nn.Module):
 
     scale_factor = 1.0  # `moments` are of normalised latents already
     can_decode = True
+    sample_format = "FLOAT"
 
     def __init__(
         self,
@@ -43,7 +53,12 @@ class WaveformCodec(nn.Module):
         super().__init__()
         if not rates or any(rate < 2 or rate % 2 for rate in rates):
             raise CodecError(f"strides {list(rates)}: all must be even numbers, for lengths to come out whole")
+        if decoder_width % 2 ** len(rates):
+            raise CodecError(f"a decoder of width {decoder_width} cannot be halved {len(rates)} times")
+        if not 1e-3 <= default_seconds <= LONGEST:
+            raise CodecError(f"default_seconds is {default_seconds}; it must be a number from 0.001 to {LONGEST:g}")
         self.rates, self.latent_channels = tuple(rates), latent_channels
+        self.encoder_width, self.decoder_width = encoder_width, decoder_width
         self.sampling_rate, self.default_seconds = int(sampling_rate), float(default_seconds)
         sizes = {"encoder_hidden_size": encoder_width, "decoder_hidden_size": decoder_width}
         strides = {"downsampling_ratios": list(rates), "upsampling_ratios": list(reversed(rates))}
@@ -68,6 +83,12 @@ class WaveformCodec(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         return self.pre_conv.weight.dtype
+
+    def in_dtype(self, dtype: torch.dtype) -> Self:
+        """Its weights in `dtype`; the statistics stay float32, because latents are multiplied by them."""
+        for part in (self.encoder, self.decoder, self.pre_conv, self.post_conv):
+            part.to(dtype)
+        return self
 
     def encoder_state(self) -> dict[str, Tensor]:
         """The tensors that latents depend on."""
@@ -128,6 +149,10 @@ class WaveformCodec(nn.Module):
         whole = latents.shape[2] == self.latent_shape()[1]
         return waveform[:, : int(self.default_seconds * self.sampling_rate)] if whole else waveform
 
+    def synthesise(self, latents: Tensor) -> Tensor:
+        """Waveforms of whole latents [B, C, T] at once, differentiable."""
+        return self.decoder(self.post_conv(self.denormalise(latents.float()).to(self.dtype)))[:, 0].float()
+
     def decode_frames(self, z: Tensor, chunk: int = CHUNK) -> Tensor:
         """Waveforms [B, T * samples_per_latent] of z [B, C, T] before normalisation.
 
@@ -142,3 +167,40 @@ class WaveformCodec(nn.Module):
             sound = self.decoder(self.post_conv(z[:, :, left:right].to(self.dtype)))[:, 0]
             pieces.append(sound[:, (start - left) * hop : (end - left) * hop].float())
         return torch.cat(pieces, dim=1)
+
+    def save_pretrained(self, folder: str | os.PathLike, dtype: torch.dtype | None = None) -> None:
+        """Write `config.json` and the weights in `dtype` (default: theirs) as safetensors; statistics stay float32.
+
+        Raises CodecError for weights that are not finite in `dtype`.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            name: value.to("cpu", torch.float32 if name in STATISTICS else dtype).contiguous()
+            for name, value in self.state_dict().items()
+        }
+        for name, value in state.items():
+            if not bool(value.isfinite().all()):
+                raise CodecError(f"not saved to {folder}: {name} would not be finite as {value.dtype}")
+        (folder / CONFIG).write_text(json.dumps(self.config(), indent=2) + "\n", encoding="utf-8")
+        save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+
+    def config(self) -> dict[str, Any]:
+        """What `from_config` takes, as it is in `config.json`."""
+        values = {name: getattr(self, name) for name in OPTIONS}
+        return {"_class_name": type(self).__name__, **values, "rates": list(self.rates)}
+
+    @classmethod
+    def from_config(cls, values: Mapping[str, Any]) -> Self:
+        """A codec of random weights. Raises CodecError for options that are missing, unknown or of the wrong kind."""
+        own = {name: value for name, value in values.items() if not name.startswith("_")}
+        if own.keys() != set(OPTIONS):
+            raise CodecError(f"a {cls.__name__} has the options {', '.join(OPTIONS)}, not {', '.join(map(str, own))}")
+        numbers = [own[name] for name in OPTIONS[1:]]
+        if not isinstance(own["rates"], list | tuple) or not all(_number(value) for value in (*own["rates"], *numbers)):
+            raise CodecError("`rates` must be a list of numbers, and all other options numbers")
+        return cls(**own)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

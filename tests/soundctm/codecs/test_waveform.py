@@ -1,14 +1,19 @@
-"""The 44.1 kHz autoencoder against the official one; normalisation; chunks."""
+"""The 44.1 kHz autoencoder against the official one; normalisation; chunks; its folder."""
 
+import copy
 import functools
+import json
+from pathlib import Path
 
 import pytest
 import torch
 from dit import filled, golden, golden_meta
 from helpers import close
+from safetensors.torch import save_file
 
 from soundctm.audioldm.errors import CodecError
-from soundctm.checkpoints.official.autoencoder import folded, own_name, read_codec, with_statistics
+from soundctm.checkpoints import load_codec
+from soundctm.checkpoints.official.autoencoder import folded, normed, read_codec
 from soundctm.codecs.waveform import WaveformCodec
 from soundctm.errors import UserError
 
@@ -16,33 +21,18 @@ G, H = golden("i_autoencoder"), golden("h_latents_data")
 RTOL = 3e-5
 
 
-def official_state(codec: WaveformCodec, seed: int = 1404) -> dict[str, torch.Tensor]:
-    """The official file of a codec of this shape: every convolution weight-normed, but for the names of ours."""
-    blocks, state = len(codec.rates), {}
-    places = {side: range(blocks + 3) for side in ("encoder.block", "decoder.model")}
-    inner = ["", *(f"block.{i}." for i in range(5))]
-    inner += [f"block.{i}.block.{j}." for i in range(5) for j in range(4)]
-    own = codec.state_dict()
-    candidates = [f"{side}.{p}.{i}{leaf}" for side, r in places.items() for p in r for i in inner
-                  for leaf in ("weight", "bias", "alpha")]  # fmt: skip
-    candidates += [f"{name}.{leaf}" for name in ("pre_conv", "post_conv") for leaf in ("weight", "bias")]
-    for key in candidates:
-        value = own.get(own_name(key, blocks))
-        if value is None:
-            continue
-        if key.endswith(".weight"):
-            state[f"{key}_g"] = filled(f"{key}_g", (value.shape[0], *[1] * (value.ndim - 1)), seed)
-            state[f"{key}_v"] = filled(f"{key}_v", value.shape, seed)
-        else:
-            state[key] = filled(key, value.shape, seed)
-    return state
+def official_state(kwargs: dict, seed: int = 1404) -> dict[str, torch.Tensor]:
+    """The weights of an official file of these arguments, filled by the rule."""
+    widths = kwargs["latent_dim"], kwargs["encoder_dim"], kwargs["decoder_dim"]
+    with torch.device("meta"):
+        shapes = {key: value.shape for key, value in normed(WaveformCodec(kwargs["encoder_rates"], *widths)).items()}
+    return {key: filled(key, shape, seed) for key, shape in shapes.items()}
 
 
 @functools.lru_cache
 def codec(name: str) -> WaveformCodec:
     kwargs = golden_meta("i_autoencoder")["kwargs"][name]
-    shape = WaveformCodec(kwargs["encoder_rates"], 64, kwargs["encoder_dim"], kwargs["decoder_dim"])
-    return read_codec(official_state(shape), kwargs, "weights.pth")
+    return read_codec(official_state(kwargs), kwargs, Path("weights.pth"))
 
 
 @torch.no_grad()
@@ -72,11 +62,11 @@ def test_chunks_are_the_whole():
 
 
 def test_normalisation():
-    own = with_statistics(WaveformCodec([2, 2], 64, 4, 16), H["norm.z_mean"], H["norm.z_std"])
+    own = WaveformCodec([2, 2], 64, 4, 16)
+    own.z_mean.copy_(H["norm.z_mean"])
+    own.z_std.copy_(H["norm.z_std"])
     close(own.normalise(H["norm.z"]), H["norm.x_start"], 1e-5)
     close(own.denormalise(H["norm.x_start"]), H["norm.back"], 1e-5)
-    with pytest.raises(UserError, match="do not fit 64 latent channels"):
-        with_statistics(own, torch.zeros(3), torch.ones(3))
 
 
 def test_lengths():
@@ -90,11 +80,50 @@ def test_lengths():
         WaveformCodec([3, 4])
 
 
-def test_missing_and_extra_keys_are_one_line():
-    kwargs = golden_meta("i_autoencoder")["kwargs"]["b"]
-    state = official_state(WaveformCodec(kwargs["encoder_rates"], 64, kwargs["encoder_dim"], kwargs["decoder_dim"]))
-    state["encoder.block.9.bias"] = state.pop("pre_conv.bias")
-    with pytest.raises(UserError, match="weights.pth does not fit.*pre_conv.bias.*encoder.block.9.bias"):
-        read_codec(state, kwargs, "weights.pth")
-    with pytest.raises(UserError, match="does not describe its autoencoder"):
-        read_codec(state, {}, "weights.pth")
+def test_a_codec_comes_back_from_its_folder(tmp_path):
+    own = copy.deepcopy(codec("b"))
+    own.z_mean.normal_(generator=torch.Generator().manual_seed(1))
+    own.save_pretrained(tmp_path / "codec")
+    read = load_codec(tmp_path / "codec")
+    assert read.config() == own.config() and not read.training
+    assert all(torch.equal(value, read.state_dict()[key]) for key, value in own.state_dict().items())
+    z = torch.randn(1, 64, 9, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(read.decode(z), own.decode(z)) and torch.equal(read.synthesise(z), own.decode(z))
+
+    own.save_pretrained(tmp_path / "half", torch.float16)
+    half = load_codec(tmp_path / "half", torch.bfloat16)
+    assert half.dtype == torch.bfloat16 and torch.equal(half.z_mean, own.z_mean), "statistics are never rounded"
+    assert half.z_std.dtype == torch.float32 and own.dtype == torch.float32
+
+
+def test_a_folder_that_is_no_whole_codec_is_one_line(tmp_path):
+    own = WaveformCodec([2, 4], 8, 4, 16)
+    own.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for change, says in (
+        ({"rates": [2, 3]}, "must be even"),
+        ({"rates": [2, 8]}, "of another shape"),
+        ({"rates": "2 4"}, "must be a whole number"),
+        ({"decoder_width": 6}, "cannot be halved 2 times"),
+        ({"default_seconds": 0}, "default_seconds is 0"),
+        ({"hop": 8}, "has the options"),
+        ({"_class_name": "OtherCodec"}, "names the codec OtherCodec; known are"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(config | change))
+        with pytest.raises(UserError, match=says) as caught:
+            load_codec(tmp_path)
+        assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    state = own.state_dict()
+    save_file({key: value for key, value in state.items() if key != "z_std"}, tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match=r"1 key missing \(z_std\)"):
+        load_codec(tmp_path)
+    own.post_conv.weight.data[0] = torch.nan
+    with pytest.raises(CodecError, match="post_conv.weight would not be finite"):
+        own.save_pretrained(tmp_path / "broken")
+
+
+def test_decoding_can_be_differentiated():
+    z = torch.randn(1, 64, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    codec("b").synthesise(z).square().mean().backward()
+    assert z.grad.abs().min() > 0
