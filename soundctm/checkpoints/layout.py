@@ -3,7 +3,7 @@
     model_index.json        format, parts, noise schedule, text encoder's name, and under "sampling" how the model is
                             sampled when nothing else is asked for (soundctm.defaults); older folders lack this
     ema/ student/ teacher/  config.json + diffusion_pytorch_model.safetensors, as diffusers writes them
-    codec/                  see soundctm.audioldm.codec and soundctm.codecs; its config.json holds the clip length
+    codec/                  see audioldm.codec and soundctm.codecs; its config.json holds the clip length
     text_encoder/           only where its weights travel with the checkpoint, in transformers' layout
     training_config.yaml    what the run was trained with
     README.md               model card

@@ -1,4 +1,4 @@
-"""Codecs: what turns waveforms into latents and back. The mel codec is that of `soundctm.audioldm`, the 44.1 kHz one `waveform`'s."""
+"""What turns waveforms into latents and back. The mel codec is `audioldm`'s, the one at 44.1 kHz `waveform`'s."""
 
 from __future__ import annotations
 
