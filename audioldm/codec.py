@@ -195,8 +195,16 @@ class AudioLDMCodec(nn.Module):
                 nn.Module.to(part, own)
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike, dtype: torch.dtype = torch.float32) -> AudioLDMCodec:
-        """Read what `save_pretrained` wrote, in memory as `dtype`. Raises CodecError for a folder that is no codec."""
+    def from_pretrained(
+        cls,
+        folder: str | os.PathLike,
+        dtype: torch.dtype = torch.float32,
+        parts: tuple[nn.Module, nn.Module | None] | None = None,
+    ) -> AudioLDMCodec:
+        """Read what `save_pretrained` wrote, in memory as `dtype`; of `parts`, VAE and vocoder, only the configuration.
+
+        Raises CodecError for a folder that is no codec.
+        """
         folder = Path(folder)
         try:
             values = read_config(folder)
@@ -206,6 +214,8 @@ class AudioLDMCodec(nn.Module):
             refinements = int(_number({"refinements": 0, **values}, "refinements", 0, 1000))
         except (ValueError, KeyError, TypeError, RuntimeError) as error:
             raise CodecError(f"{folder} is not a codec folder: its config.json cannot be used ({error})") from error
+        if parts is not None:
+            return cls(*parts, mel, scale_factor, seconds, refinements)
         try:
             vae = nn.Module.to(load_vae(folder / "vae"), dtype)
             vocoder = load_vocoder(folder / "vocoder", dtype) if (folder / "vocoder").is_dir() else None

@@ -26,6 +26,7 @@ from soundctm.editing import operations
 from soundctm.editing.clip import check_length, decode_loop
 from soundctm.editing.sampling import Blend, Known, OnStep, Steering, sample
 from soundctm.errors import UserError
+from soundctm.finite import check_sound
 from soundctm.ranking import BEST, RANKS, Agreement, load_agreement, rank_rows
 from soundctm.samplers import clip_noise
 from soundctm.seeds import clip_seed, clip_seeds
@@ -139,6 +140,10 @@ class SoundCTMPipeline:
         return SoundCTMOutput(audios, self.codec.sampling_rate, latents.expand(count, *latents.shape[1:]))
 
     @property
+    def _dtype(self) -> str:
+        return str(next(self.denoiser.parameters()).dtype).removeprefix("torch.")
+
+    @property
     def _trained_frames(self) -> int:
         return self.codec.latent_shape(self.defaults.seconds)[1]
 
@@ -196,6 +201,7 @@ class SoundCTMPipeline:
             latents.append(z)
             audio = decode_loop(self.codec, z) if loop else self.codec.decode(z)
             audios.append(audio[:, :samples].cpu().numpy())
+            check_sound(audios[-1], prompts[rows], self._dtype)
         made = SoundCTMOutput(np.concatenate(audios), self.codec.sampling_rate, torch.cat(latents), seeds)
         if rank is None:
             return made

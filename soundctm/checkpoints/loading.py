@@ -24,7 +24,7 @@ from soundctm.checkpoints.layout import (
     read_defaults,
     read_training_config,
 )
-from soundctm.checkpoints.stored import UNUSABLE, buildable, check_text_encoder, check_vae, check_vocoder, read_config
+from soundctm.checkpoints.stored import UNUSABLE, buildable, check_text_encoder, load_vae, load_vocoder, read_config
 from soundctm.checkpoints.weight_files import read_weights
 from soundctm.codecs import Codec
 from soundctm.errors import UserError
@@ -99,19 +99,14 @@ def load_codec(folder: str | os.PathLike, dtype: torch.dtype = torch.float32) ->
         return build(make, read_weights(folder), str(folder), torch.float32).in_dtype(dtype)
     if name != AudioLDMCodec.__name__:
         raise UserError(f"{folder / CONFIG} names the codec {name[:80]}; known are AudioLDMCodec, WaveformCodec")
-    check_vae(folder / "vae")
-    if (folder / "vocoder").is_dir():
-        check_vocoder(folder / "vocoder")
+    vae = load_vae(folder / "vae", dtype)
+    vocoder = load_vocoder(folder / "vocoder", dtype) if (folder / "vocoder").is_dir() else None
     try:
-        codec = AudioLDMCodec.from_pretrained(folder, dtype=dtype)
+        return AudioLDMCodec.from_pretrained(folder, parts=(vae, vocoder))
     except UNUSABLE as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:1000]
         where = "" if isinstance(error, CodecError) else f"the codec in {folder} cannot be used: "
         raise UserError(where + reason) from error
-    for name, part in (("vae", codec.vae), ("vocoder", codec.vocoder)):
-        if part is not None:
-            check_finite(part.state_dict(), str(folder / name))
-    return codec
 
 
 def local_folder(path: str | os.PathLike, networks: Sequence[str]) -> Path:

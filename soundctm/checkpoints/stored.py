@@ -1,6 +1,7 @@
-"""Parts that diffusers and transformers read: their files are checked first.
+"""Parts of a checkpoint that are made of library classes: codec and text encoder.
 
-On missing keys these libraries fill in random numbers and go on; here every key must be there once, in its shape.
+On missing keys the libraries' own loaders fill in random numbers and go on; here every key must be there once, in its
+shape, and weights may lie in any form that `soundctm.checkpoints.weight_files` knows.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from typing import Any, TypeVar
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
-from transformers import AutoConfig, AutoModel, T5EncoderModel
+from transformers import AutoModel, T5EncoderModel
 
 from soundctm.audioldm.vae import VAES
 from soundctm.audioldm.vocoder import VOCODERS
-from soundctm.checkpoints.assign import check_keys, shapes
+from soundctm.checkpoints.assign import build, check_keys, shapes
 from soundctm.checkpoints.layout import CONFIG, read_json
 from soundctm.checkpoints.limits import check_config
-from soundctm.checkpoints.weight_files import shapes_in
+from soundctm.checkpoints.weight_files import read_weights, shapes_in
 from soundctm.errors import UserError
+from soundctm.text.sources import read_model_config
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 # What the libraries raise for values that do not go together.
@@ -30,27 +32,28 @@ UNUSABLE = (
 )
 
 
-def check_vae(folder: Path) -> None:
-    """Raises UserError when the weights in `folder` are not those that its config.json describes."""
+def load_vae(folder: Path, dtype: torch.dtype) -> nn.Module:
+    """The VAE in `folder`. Raises UserError when its weights are not those that its config.json describes."""
     config = read_config(folder)
     kind = VAES.get(config.get("_class_name", "?"))
     if kind is None:
         raise UserError(f"{folder / CONFIG} names the VAE {config.get('_class_name')}; known are {', '.join(VAES)}")
-    _check(folder, lambda: kind.from_config(config))
+    return build(buildable(lambda: kind.from_config(config), folder), read_weights(folder), str(folder), dtype)
 
 
-def check_vocoder(folder: Path) -> None:
-    """Raises UserError when the weights in `folder` are not those that its config.json describes."""
+def load_vocoder(folder: Path, dtype: torch.dtype) -> nn.Module:
+    """The vocoder in `folder`. Raises UserError when its weights are not those that its config.json describes."""
     config = read_config(folder)
     named = config.get("architectures")
     name = config.get("_class_name") or (named[0] if named and isinstance(named, list) else "?")
     kind = VOCODERS.get(name) if isinstance(name, str) else None
     if kind is None:
         raise UserError(f"{folder / CONFIG} names the vocoder {str(name)[:80]}; known are {', '.join(VOCODERS)}")
-    if hasattr(kind, "from_config"):
-        _check(folder, lambda: kind.from_config(config))
-    else:
-        _check(folder, lambda: kind(kind.config_class.from_dict(config)))
+
+    def make() -> nn.Module:
+        return kind.from_config(config) if hasattr(kind, "from_config") else kind(kind.config_class.from_dict(config))
+
+    return build(buildable(make, folder), read_weights(folder), str(folder), dtype)
 
 
 def check_text_encoder(folder: Path) -> None:
@@ -58,12 +61,17 @@ def check_text_encoder(folder: Path) -> None:
     read_config(folder)
 
     def make() -> nn.Module:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        if config.model_type == "t5":
-            return T5EncoderModel(config)
-        return AutoModel.from_config(config, trust_remote_code=False)
+        config = read_model_config(folder)
+        return T5EncoderModel(config) if config.model_type == "t5" else AutoModel.from_config(config)
 
-    _check(folder, make)
+    given = shapes_in(folder)
+    with torch.device("meta"):
+        module = buildable(make, folder)()
+    state = module.state_dict(keep_vars=True)
+    present = {id(state[key]) for key in given if key in state}
+    # of tied tensors, one name in the file is enough
+    expected = {key: value for key, value in state.items() if key in given or id(value) not in present}
+    check_keys(shapes(expected), given, str(folder))
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -84,14 +92,3 @@ def buildable(make: Callable[[], ModuleT], folder: Path) -> Callable[[], ModuleT
             raise UserError(f"{folder / CONFIG} describes no usable model: {reason}") from error
 
     return made
-
-
-def _check(folder: Path, make: Callable[[], nn.Module]) -> None:
-    given = shapes_in(folder)
-    with torch.device("meta"):
-        module = buildable(make, folder)()
-    state = module.state_dict(keep_vars=True)
-    present = {id(state[key]) for key in given if key in state}
-    # of tied tensors, one name in the file is enough
-    expected = {key: value for key, value in state.items() if key in given or id(value) not in present}
-    check_keys(shapes(expected), given, str(folder))

@@ -10,6 +10,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -20,14 +21,15 @@ from soundctm.errors import UserError
 log = logging.getLogger(__name__)
 
 StateDict = dict[str, torch.Tensor]
+ValueT = TypeVar("ValueT")
 PARALLEL_PREFIX = "module."  # put before every key by DistributedDataParallel
 COMPILED_PART = "_orig_mod."  # put before the keys of a module by torch.compile
 
 
-def read_state_dict(path: str | os.PathLike, under: str | None = None, wrapped: bool = False) -> StateDict:
+def read_state_dict(path: str | os.PathLike, under: str | None = None) -> StateDict:
     """The tensors of a torch file by name, mapped from disk where the file allows it.
 
-    What wrappers put into the keys is removed (`without_wrappers`), unless they are wanted as they are (`wrapped`).
+    What wrappers put into the keys is removed (`without_wrappers`).
 
     `under` is the key of the state dict in files that hold more than one. Raises UserError for a file that is absent,
     no checkpoint, a pickle that asks for code, or no flat state dict.
@@ -51,10 +53,10 @@ def flat_state(state: object, path: Path, wrapped: bool = False) -> StateDict:
     for key, value in state.items():
         if value.layout is not torch.strided or value.device.type != "cpu" or value.is_quantized:
             raise UserError(f"{path}: {key} is no plain tensor with values")
-    return dict(state) if wrapped else without_wrappers(state, path)
+    return without_wrappers(state, path)
 
 
-def without_wrappers(state: Mapping[str, torch.Tensor], source: str | os.PathLike) -> StateDict:
+def without_wrappers(state: Mapping[str, ValueT], source: str | os.PathLike) -> dict[str, ValueT]:
     """`state` without `_orig_mod.` anywhere in its keys, and without `module.` before all of them, however often.
 
     Raises UserError when two keys would become one.

@@ -44,18 +44,19 @@ def read_weights(folder: Path) -> StateDict:
 
 
 def shapes_in(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of the tensors of a part, as they are in the files. Raises UserError as `read_weights`."""
+    """Name -> shape of the tensors of a part, by the names of `read_weights`. Raises UserError as that."""
     shapes: dict[str, tuple[int, ...]] = {}
     for path in find_weights(folder):
         if path.suffix == ".bin":
-            shapes |= {key: tuple(value.shape) for key, value in read_state_dict(path, wrapped=True).items()}
+            shapes |= {key: tuple(value.shape) for key, value in read_state_dict(path).items()}
             continue
         _check_pointer(path)
         try:
             with safe_open(path, framework="pt") as file:
-                shapes |= {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+                own = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError, ValueError, OverflowError) as error:
             raise _damaged(path, error) from error
+        shapes |= without_wrappers(own, path)
     return shapes
 
 

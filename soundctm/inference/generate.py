@@ -17,9 +17,9 @@ import numpy as np
 from tqdm import tqdm
 
 from soundctm.defaults import NO_OMEGA, SamplingWarning, Settings
-from soundctm.errors import UserError
 from soundctm.files import whole_file, write_whole
 from soundctm.files.sounds import sound_bytes
+from soundctm.finite import check_sound
 from soundctm.inference.finishing import finish, is_nearly_silent
 from soundctm.inference.manifest import Entry, Manifest
 from soundctm.inference.options import InferenceOptions
@@ -71,8 +71,7 @@ def make(
         took = (time.perf_counter() - begun) / len(batch)
         for row, (entry, audio) in enumerate(zip(batch, made.audios, strict=True)):
             audio, rate = finish(audio, made.sampling_rate, length, options.sampling_rate)
-            if not np.isfinite(audio).all():
-                raise UserError(f"{entry.caption!r} gave sound that is not finite; try --dtype float32")
+            check_sound(audio[None], [entry.caption], options.dtype)
             done = dataclasses.replace(
                 entry,
                 seconds=f"{len(audio) / rate:g}",

@@ -13,18 +13,19 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from transformers.utils import logging as transformers_logging
 
 from soundctm.audioldm.library import sparingly
+from soundctm.checkpoints.weight_files import read_weights
 from soundctm.errors import UserError
+from soundctm.files.reading import read_json
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,10 @@ def load_model(name: str, dtype: torch.dtype) -> PreTrainedModel:
         with sparingly():
             from transformers import AutoConfig, AutoModel, T5EncoderModel
 
-            config = AutoConfig.from_pretrained(source.path, local_files_only=source.local, trust_remote_code=False)
+            if source.local:
+                config = read_model_config(Path(source.path))
+            else:
+                config = AutoConfig.from_pretrained(source.path, trust_remote_code=False)
             kind = T5EncoderModel if config.model_type == "t5" else AutoModel
             make = kind.from_config if kind is AutoModel else kind
             model = _loaded_plainly(Path(source.path), make, config) if source.local else None
@@ -72,21 +76,34 @@ def load_model(name: str, dtype: torch.dtype) -> PreTrainedModel:
         return model.to(dtype).eval()
 
 
-def _loaded_plainly(folder: Path, make: Callable, config: Any) -> PreTrainedModel | None:
-    """The model in `folder`, if its one file holds exactly the tensors of the model that `make(config)` gives.
+def read_model_config(folder: Path) -> PreTrainedConfig:
+    """The configuration in `folder`, of a model that transformers knows by itself. Raises UserError, ValueError."""
+    from transformers import CONFIG_MAPPING
 
-    The library's own loader, which knows all other cases, imports torch's compiler on the way: seconds.
+    path = folder / "config.json"
+    values = read_json(path)
+    kind = values.get("model_type")
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        raise UserError(f"{path} names the model type {str(kind)[:80]!r}, which transformers does not know")
+    return CONFIG_MAPPING[kind].from_dict(values)
+
+
+def _loaded_plainly(folder: Path, make: Callable, config: PreTrainedConfig) -> PreTrainedModel | None:
+    """The model in `folder`, if its files hold exactly the tensors of the model that `make(config)` gives.
+
+    The library's own loader, which takes of other models what fits, imports torch's compiler on the way: seconds.
     """
-    path = folder / "model.safetensors"
-    if not path.is_file():
-        return None
-    model, state = make(config), load_file(path)
+    state = read_weights(folder)
+    model = make(config)
     buffers = {name for name, _ in model.named_buffers()}  # some files hold those that a model makes itself
-    own = {name: value.shape for name, value in model.state_dict().items()}
+    own = model.state_dict(keep_vars=True)
     state = {name: value for name, value in state.items() if name in own or name not in buffers}
-    if own != {name: value.shape for name, value in state.items()}:
+    if any(name not in own or own[name].shape != value.shape for name, value in state.items()):
         return None
-    model.load_state_dict(state)
+    given = {id(own[name]) for name in state}  # of tied tensors one name is enough
+    if any(id(value) not in given for value in own.values()):
+        return None
+    model.load_state_dict(state, strict=False)
     return model
 
 

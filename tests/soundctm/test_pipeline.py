@@ -128,6 +128,17 @@ def test_refusals(pipe, options, words):
         pipe([])
 
 
+@pytest.mark.parametrize("dtype, advice", [(torch.float32, "weights are broken"), (torch.bfloat16, "dtype float32")])
+def test_sound_that_is_not_finite_is_no_result(parts, dtype, advice):
+    broken = StudentUNet.from_config(tiny.UNET).to(dtype)
+    with torch.no_grad():
+        broken.conv_out.bias[0] = float("nan")
+    pipe = SoundCTMPipeline(Components(broken, codec=parts.codec, text_encoder=parts.text_encoder), "ema", "cpu")
+    with pytest.raises(UserError, match=f"'rain' gave sound that is not finite: .*{advice}") as caught:
+        pipe(["rain", "wind"])
+    assert dtype != torch.float32 or "float32" not in str(caught.value)
+
+
 def test_missing_parts_are_named(parts):
     with pytest.raises(UserError, match="codec and a text encoder"):
         SoundCTMPipeline(Components(ema=parts.ema), "ema", "cpu")

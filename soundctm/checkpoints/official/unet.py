@@ -25,7 +25,7 @@ from transformers import T5Config
 
 from soundctm.audioldm.checkpoint import load_audioldm_checkpoint
 from soundctm.audioldm.codec import AudioLDMCodec
-from soundctm.checkpoints.assign import build, check_keys, shapes, split_prefix
+from soundctm.checkpoints.assign import build, check_finite, check_keys, shapes, split_prefix
 from soundctm.checkpoints.components import Components
 from soundctm.checkpoints.layout import read_json
 from soundctm.checkpoints.official.summary import read_summary, schedule_from_summary
@@ -95,9 +95,11 @@ def load_official(
 def _codec(path: PathLike, dtype: torch.dtype = torch.float32) -> AudioLDMCodec:
     """The codec in `audioldm-s-full.ckpt`. Raises UserError."""
     try:
-        return load_audioldm_checkpoint(path).to(dtype)
+        codec = load_audioldm_checkpoint(path)
     except ValueError as error:
         raise UserError(str(error)) from error
+    check_finite({**codec.state_dict(), "scale_factor": torch.tensor(codec.scale_factor)}, os.fspath(path))
+    return codec.to(dtype)
 
 
 def _unet_and_text(path: PathLike, role: str) -> tuple[StateDict, StateDict]:

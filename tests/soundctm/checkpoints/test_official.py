@@ -8,6 +8,9 @@ import torch
 from helpers import UNET_CONFIG, close, golden
 from official_files import TEXT_CONFIG, small_ema, small_student, small_teacher, write_small
 
+from soundctm.audioldm.codec import AudioLDMCodec
+from soundctm.audioldm.vae import build_vae
+from soundctm.audioldm.vocoder import build_hifigan
 from soundctm.checkpoints import load_official
 from soundctm.errors import UserError
 
@@ -135,6 +138,23 @@ def test_keys_that_do_not_fit_are_named(tmp_path, fault):
     change(state, list(state))
     with pytest.raises(UserError, match=rf"ema.pt does not fit this model: .*{says}"):
         load_official(ema=save(tmp_path / "ema.pt", state), **SMALL)
+
+
+@pytest.mark.parametrize("role", ["teacher", "student", "ema"])
+def test_weights_that_are_not_finite_are_refused(tmp_path, role):
+    state = {"teacher": small_teacher, "student": small_student, "ema": small_ema}[role]()
+    (key,) = [key for key in state if key.endswith("conv_out.bias")]
+    state[key][0] = float("nan")
+    with pytest.raises(UserError, match=r"model.bin has weights that are NaN or infinite \(conv_out.bias\)"):
+        load_official(**{role: save(tmp_path / "model.bin", state)}, **SMALL)
+
+
+def test_a_codec_that_is_not_finite_is_refused(tmp_path, monkeypatch):
+    codec = AudioLDMCodec(build_vae((16, 16, 16), 1, norm_num_groups=8), build_hifigan(channels=32), None, 0.2)
+    codec.vocoder.conv_post.bias[0] = float("inf")
+    monkeypatch.setattr("soundctm.checkpoints.official.unet.load_audioldm_checkpoint", lambda path: codec)
+    with pytest.raises(UserError, match=r"a.ckpt has weights that are NaN or infinite \(vocoder.conv_post.bias\)"):
+        load_official(audioldm=tmp_path / "a.ckpt")
 
 
 @pytest.mark.parametrize("role", ["teacher", "student"])

@@ -171,7 +171,10 @@ def test_spectrograms_of_clips_that_are_there_need_no_model(infer, out, pipeline
 def test_sound_that_is_not_finite_is_not_written(infer, out, pipeline, monkeypatch, capsys):
     monkeypatch.setattr(np, "sin", lambda x: x * np.nan)
     assert infer("--prompt", "rain") == 2
-    assert "not finite" in capsys.readouterr().err and not wavs(out)
+    said = capsys.readouterr().err
+    assert "not finite" in said and "float32" not in said and not wavs(out)
+    assert infer("--prompt", "rain", "--dtype", "bfloat16") == 2
+    assert "try dtype float32" in capsys.readouterr().err and not wavs(out)
 
 
 def test_several_processes_share_the_clips(infer, out, captions, pipeline, monkeypatch):
