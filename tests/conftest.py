@@ -4,6 +4,7 @@ Tests with the mark `nightly` run only where SOUNDCTM_NIGHTLY=1 is set.
 """
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,3 +21,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("nightly"):
                 item.add_marker(pytest.mark.skip(reason="SOUNDCTM_NIGHTLY=1 runs it"))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of 300 KiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("only root may mount a small disk")
+    yield folder
+    subprocess.run(["umount", folder], check=True)

@@ -78,19 +78,21 @@ def listing(names: list[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def read_torch_file(path: Path) -> object:
-    """What a torch file holds: tensors and plain values, mapped from disk where the file allows it. Raises UserError
-    as `read_state_dict`."""
+def read_torch_file(path: Path, map_location: str | torch.device = "cpu", mapped: bool = True) -> object:
+    """What a torch file holds: tensors and plain values. `mapped` leaves tensors on disk where the file allows it.
+
+    Raises UserError as `read_state_dict`.
+    """
     if not path.is_file():
         raise UserError(f"no checkpoint file at {path}")
     try:
-        mapped = can_be_mapped(path)
+        mapped = can_be_mapped(path) and mapped
     except CodecError as error:
         raise UserError(str(error)) from error
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            return torch.load(path, map_location=map_location, weights_only=True, mmap=mapped)
     except MemoryError:
         raise UserError(f"{path} asks for more memory than there is") from None
     except Exception as error:  # on arbitrary bytes the unpickler raises whatever they lead it to

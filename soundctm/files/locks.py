@@ -1,8 +1,9 @@
 """One run per folder: an advisory lock that ends with its holder, however that ends.
 
 The lock is the system's (`flock`) on the file `.lock` of the folder; the file says who holds it. A holder that was
-killed blocks nobody, since the system takes the lock back. The several processes of one run are one holder: one of
-them takes the lock, the others wait for it.
+killed blocks nobody, since the system takes the lock back. (It takes it back when the last process that has the file
+open is gone: a child lets go of it in its first moment, so a dead holder's lock is waited for, a living one's is not.)
+The several processes of one run are one holder: one of them takes the lock, the others wait for it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 LOCK = ".lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # what file systems without locks answer
 _held: set[int] = set()  # descriptors
+_CHILDREN = 5.0  # seconds in which the children of a dead holder let go
 
 
 @contextlib.contextmanager
@@ -61,11 +63,34 @@ def held(folder: str | os.PathLike, what: str, holds: bool = True) -> Iterator[N
 
 def holder(folder: str | os.PathLike) -> str:
     """For a message: "a training (process 12 on host, since 2026-01-01 12:00:00)", as far as it is known."""
-    try:
-        found = json.loads((Path(folder) / LOCK).read_bytes()[:4096])
-        return f"a {found['what']} (process {found['pid']} on {found['host']}, since {found['since']})"
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    found = _signed(folder)
+    if found is None:
         return "another run"
+    return f"a {found['what']} (process {found['pid']} on {found['host']}, since {found['since']})"[:300]
+
+
+def _signed(folder: str | os.PathLike) -> dict | None:
+    """What the holder of `folder` has written of itself."""
+    try:
+        with open(Path(folder) / LOCK, "rb") as file:
+            found = json.loads(file.read(4096))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and {"what", "pid", "host", "since"} <= set(found) else None
+
+
+def _is_dead(folder: Path) -> bool:
+    """Whether the holder that is named is a process of this machine that is no more."""
+    found = _signed(folder)
+    if found is None or found["host"] != socket.gethostname() or not isinstance(found["pid"], int):
+        return False
+    try:
+        os.kill(found["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        pass
+    return False
 
 
 def _take(path: Path, what: str) -> int | None:
@@ -85,10 +110,18 @@ def _take(path: Path, what: str) -> int | None:
 
 def _lock(descriptor: int, path: Path) -> bool:
     """Whether the lock was taken; False where there are none. Raises UserError when somebody else has it."""
+    began = time.monotonic()
     try:
         if fcntl is None:
             raise OSError(errno.ENOSYS, "no flock")
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not _is_dead(path.parent) or time.monotonic() - began > _CHILDREN:
+                    raise
+                time.sleep(0.02)
     except BlockingIOError:
         raise UserError(
             f"{path.parent} is in use by {holder(path.parent)}; wait for its end, or give another --output_dir"

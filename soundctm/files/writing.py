@@ -3,12 +3,16 @@
 A file is written under a temporary name of this process in the same folder, flushed to disk and renamed. So whoever
 reads it finds all of it, whenever the power goes. Temporary names tell host and process, so that a later run knows
 which of them nobody writes any more (`sweep`).
+
+A folder that takes the place of another is exchanged with it in one step. Where the system cannot do that, the other is
+renamed first; `sweep` puts it back when the process died between the two steps.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import functools
 import hashlib
 import itertools
@@ -23,11 +27,14 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from soundctm.errors import UserError
+from soundctm.files import space
 
-FAILURES = (OSError, RuntimeError, SafetensorError)  # of system, torch and libsndfile, safetensors, when a disk is full
 STALE = 86_400  # seconds after which what another machine has begun is taken for left behind
 
-_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.([0-9a-f]{8})-(\d+)-\d+\.tmp")
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.(?P<host>[0-9a-f]{8})-(?P<process>\d+)-\d+\.tmp")
+_REPLACED = re.compile(r"\.(?P<name>.+)\.(?P<host>[0-9a-f]{8})-(?P<process>\d+)-\d+\.old")
+_TORCH = re.compile(r"inline_container|PytorchStreamWriter|write\(\): fd|Parent directory")  # failed writes
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _numbers = itertools.count()
 _open: set[str] = set()  # temporary names in use by this process
 
@@ -37,6 +44,7 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     """Within the block, a temporary path to write the file at; it becomes `path`, whose folder is made, at the end.
 
     The block shall only write. Raises UserError when that fails; nothing half-written stays, and what was there does.
+    A RuntimeError that tells of no failed write is passed on.
     """
     path = Path(path)
     temporary = path.with_name(_temporary_name(path.name))
@@ -46,8 +54,10 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
         yield temporary
         _flush(temporary)
         os.replace(temporary, path)
-    except FAILURES as error:
-        raise UserError(f"{path} cannot be written: {reason(error)}") from error
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, RuntimeError) and not _TORCH.search(str(error)):
+            raise
+        raise _unwritten(path, error) from error
     finally:
         _open.discard(temporary.name)
         with contextlib.suppress(OSError):
@@ -55,29 +65,37 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def whole_folder(path: str | os.PathLike, replace: bool = False) -> Iterator[Path]:
+def whole_folder(path: str | os.PathLike, replace: bool = False, needed: int = 0) -> Iterator[Path]:
     """The same for a folder: within the block an empty folder to fill; it takes the place of `path` at the end.
 
-    Raises UserError where something is there already, unless it may be replaced (`replace`).
+    Raises UserError where something is there already, unless it may be replaced (`replace`), and before anything is
+    written where the disk has less than `needed` bytes.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file; it must be a folder")
     if not replace and path.exists() and any(path.iterdir()):
         raise UserError(f"{path} is not empty")
-    temporary, old = (path.with_name(_temporary_name(path.name)) for _ in range(2))
+    temporary = path.with_name(_temporary_name(path.name))
+    old = path.with_name(f".{path.name}.{_host()}-{os.getpid()}-{next(_numbers)}.old")
     _open.update((temporary.name, old.name))
     try:
         temporary.mkdir(parents=True)
+        space.check_room(path.parent, needed)
         yield temporary
         for part in sorted(temporary.rglob("*")):
             _flush(part)
+        _flush(temporary)
         if not (path.exists() and _exchange(temporary, path)):
             if path.exists():
                 os.replace(path, old)
             os.replace(temporary, path)
-    except FAILURES as error:
-        raise UserError(f"{path} cannot be written: {reason(error)}") from error
+        with contextlib.suppress(OSError):  # some file systems do not flush folders
+            _flush(path.parent)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, RuntimeError) and not _TORCH.search(str(error)):
+            raise
+        raise _unwritten(path, error) from error
     finally:
         _open.difference_update((temporary.name, old.name))
         if old.exists() and not path.exists():
@@ -95,15 +113,20 @@ def write_whole(path: str | os.PathLike, content: str | bytes) -> None:
 def sweep(folder: str | os.PathLike) -> int:
     """Remove the temporary files and folders of dead processes in `folder`; their number.
 
-    Those of other machines go when they are a day old. What cannot be removed stays.
+    What such a process was about to replace, and did not, gets its name back. Those of other machines go when they are
+    a day old. What cannot be removed stays.
     """
     removed = 0
     with contextlib.suppress(OSError):
-        for path in list(Path(folder).glob(".*.tmp")):
-            match = _TEMPORARY.fullmatch(path.name)
-            if match is None or path.name in _open or not _abandoned(path, match[1], int(match[2])):
+        for path in sorted(Path(folder).glob(".*.tmp")) + sorted(Path(folder).glob(".*.old")):
+            match = _TEMPORARY.fullmatch(path.name) or _REPLACED.fullmatch(path.name)
+            if match is None or path.name in _open or not _abandoned(path, match["host"], int(match["process"])):
                 continue
             with contextlib.suppress(OSError):
+                target = path.with_name(match["name"]) if path.suffix == ".old" else None
+                if target is not None and not target.exists():
+                    os.replace(path, target)
+                    continue
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
                 removed += 1
     return removed
@@ -114,6 +137,13 @@ def reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _unwritten(path: Path, error: Exception) -> UserError:
+    if isinstance(error, RuntimeError):
+        return UserError(f"{path} cannot be written: a write failed half-way{space.told(path)}")
+    full = getattr(error, "errno", None) in _FULL or "No space left" in str(error)
+    return UserError(f"{path} cannot be written: {reason(error)}{space.told(path) if full else ''}")
 
 
 def _temporary_name(name: str) -> str:

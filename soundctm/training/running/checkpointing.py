@@ -2,8 +2,8 @@
 
 A checkpoint is a folder `checkpoint-00001234/` with `state.pt` (tensors and plain Python values, readable with
 `torch.load(..., weights_only=True)`) and `meta.json` (step, size and CRC-32 of the state file, validation score, run).
-It is written under a temporary name, flushed to disk and renamed, so a run killed at any moment leaves the last whole
-one in place, and so does a full disk.
+It is written whole or not at all (`soundctm.files`), so a run killed at any moment leaves the last whole one in place,
+and so does a full disk.
 
 Every run has a name of its own, kept when it goes on. Only whole checkpoints of the run count when old ones are
 removed. Those of another run, those behind the step at which a run goes on, and damaged ones are set aside at its
@@ -14,12 +14,10 @@ Random states are not stored: every trainer derives its generators from (seed, s
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import math
 import os
-import pickle
 import re
 import shutil
 import zlib
@@ -29,13 +27,16 @@ from typing import Any
 
 import torch
 
+from soundctm.checkpoints.torch_files import read_torch_file
 from soundctm.errors import UserError
-from soundctm.training.running import disk
+from soundctm.files import sweep, whole_folder
+from soundctm.files.reading import read_json
 
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"checkpoint-(\d{8,})")
 _STATE, _META = "state.pt", "meta.json"
+_META_BYTES = 2**20
 
 
 class Checkpointer:
@@ -60,16 +61,17 @@ class Checkpointer:
 
         Also removes what a killed save left. Raises UserError when the folder cannot be written.
         """
-        with disk.writing(self.output_dir, "the run"):
-            self._sweep()
-            others = [p for p in self.paths() if _number(p) > step or _run(p) != run or not self._whole(p)]
-            if not others:
-                return
-            aside = _unused(self.output_dir)
+        sweep(self.output_dir)
+        others = [p for p in self.paths() if _number(p) > step or _run(p) != run or not self._whole(p)]
+        if not others:
+            return
+        aside = _unused(self.output_dir)
+        try:
             aside.mkdir()
             for path in others:
                 os.replace(path, aside / path.name)
-            _fsync(self.output_dir)
+        except OSError as error:
+            raise UserError(f"{self.output_dir} cannot be written: {error.strerror}") from error
         names = ", ".join(path.name for path in others)
         logger.warning("%s are not of this run up to step %d, or damaged: moved to %s", names, step, aside)
 
@@ -81,23 +83,9 @@ class Checkpointer:
         never among the removed. Raises UserError, with everything as it was, when the disk is full.
         """
         target = self.output_dir / f"checkpoint-{step:08d}"
-        temporary = self.output_dir / f".{target.name}.tmp-{os.getpid()}"
-        try:
-            with disk.writing(self.output_dir, f"the checkpoint of step {step}"):
-                self.output_dir.mkdir(parents=True, exist_ok=True)
-                self._sweep()
-                _check_room(self.output_dir, state)
-                temporary.mkdir()
-                self._write(temporary, step, state, score)
-                old = self.output_dir / f".{target.name}.old-{os.getpid()}"
-                if target.exists():
-                    os.replace(target, old)
-                os.replace(temporary, target)
-                _fsync(self.output_dir)
-                shutil.rmtree(old, ignore_errors=True)
-        except UserError:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+        sweep(self.output_dir)
+        with whole_folder(target, replace=True, needed=_bytes(state)) as folder:
+            self._write(folder, step, state, score)
         self._prune(target)
         return target
 
@@ -138,11 +126,9 @@ class Checkpointer:
         path = Path(path)
         meta = _check(path)
         try:
-            state = torch.load(path / _STATE, map_location=map_location, weights_only=True)
-        except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, EOFError, IndexError) as error:
-            raise _broken(path, f"{_STATE} is no training state ({type(error).__name__})") from error
-        except pickle.UnpicklingError as error:
-            raise _broken(path, f"{_STATE} holds what no training state holds") from error
+            state = read_torch_file(path / _STATE, map_location, mapped=False)
+        except UserError as error:
+            raise _broken(path, str(error)) from error
         if not isinstance(state, dict):
             raise _broken(path, f"{_STATE} holds no training state")
         return meta["step"], state
@@ -171,11 +157,10 @@ class Checkpointer:
     def _write(folder: Path, step: int, state: Mapping[str, Any], score: float | None) -> None:
         file = folder / _STATE
         torch.save(dict(state), file)
+        score = score if score is not None and math.isfinite(score) else None
         meta = {"step": step, "bytes": file.stat().st_size, "crc32": _crc32(file), "score": score}
         meta["run"] = state.get("run", "")
         (folder / _META).write_text(json.dumps(meta), encoding="utf-8")
-        for path in (file, folder / _META, folder):
-            _fsync(path)
 
     def _prune(self, saved: Path) -> None:
         """Remove whole checkpoints of the run of `saved` that are too many; broken and foreign ones do not count."""
@@ -198,24 +183,16 @@ class Checkpointer:
             return False
         return True
 
-    def _sweep(self) -> None:
-        """Remove what a killed save left, and put back what it was about to replace."""
-        for path in self.output_dir.glob(".checkpoint-*.old-*"):
-            target = self.output_dir / path.name[1:].split(".")[0]
-            if not target.exists():
-                os.replace(path, target)
-        for pattern in (".checkpoint-*.tmp-*", ".checkpoint-*.old-*"):
-            for path in self.output_dir.glob(pattern):
-                shutil.rmtree(path, ignore_errors=True)
-
 
 def _check(path: Path) -> dict[str, Any]:
     """`meta.json` of a checkpoint whose state is what it says. Raises UserError for any other."""
     try:
-        meta = json.loads((path / _META).read_text(encoding="utf-8"))
-        step, size, crc32 = int(meta["step"]), meta["bytes"], meta["crc32"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
-        raise _broken(path, f"{_META} cannot be read ({error})") from error
+        meta = read_json(path / _META, limit=_META_BYTES)
+    except UserError as error:
+        raise _broken(path, str(error)) from error
+    step, size, crc32 = (meta.get(name) for name in ("step", "bytes", "crc32"))
+    if not all(isinstance(value, int) and value >= 0 for value in (step, size, crc32)):
+        raise _broken(path, f"{_META} does not say step, bytes and crc32")
     state = path / _STATE
     try:
         same = state.is_file() and state.stat().st_size == size and _crc32(state) == crc32
@@ -223,7 +200,7 @@ def _check(path: Path) -> dict[str, Any]:
         raise _broken(path, f"{_STATE} cannot be read ({error.strerror})") from error
     if not same:
         raise _broken(path, f"{_STATE} differs from what {_META} says")
-    return {**meta, "step": step}
+    return meta
 
 
 def _broken(path: Path, why: str) -> UserError:
@@ -242,13 +219,6 @@ def _unused(folder: Path) -> Path:
     while (path := folder / f"set-aside-{number}").exists():
         number += 1
     return path
-
-
-def _check_room(folder: Path, state: Mapping[str, Any]) -> None:
-    """Refuse before a byte is written where the disk cannot hold the tensors; raises OSError as a write would."""
-    needed = _bytes(state)
-    if needed > shutil.disk_usage(folder).free:
-        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}, {disk.size(needed)} are needed")
 
 
 def _bytes(value: Any) -> int:
@@ -275,10 +245,9 @@ def _run(path: Path) -> str:
 
 def _meta(path: Path) -> dict[str, Any]:
     try:
-        meta = json.loads((path / _META).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_json(path / _META, limit=_META_BYTES)
+    except UserError:
         return {}
-    return meta if isinstance(meta, dict) else {}
 
 
 def _crc32(path: Path) -> int:
@@ -287,11 +256,3 @@ def _crc32(path: Path) -> int:
         while block := file.read(1 << 24):
             value = zlib.crc32(block, value)
     return value
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,7 +15,8 @@ import torch
 from tqdm import tqdm
 
 from soundctm.config import save_config
-from soundctm.training.running import disk, trackers
+from soundctm.files import append_line, cut_unfinished
+from soundctm.training.running import trackers
 from soundctm.training.running.options import RunConfig
 
 LOG = "log.jsonl"
@@ -30,10 +31,8 @@ class Journal:
         self._bar = tqdm(total=steps, initial=first, desc=name, disable=not active, dynamic_ncols=True)
         if not active:
             return
-        with disk.writing(self.folder, "the run"):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            save_config(config, self.folder / "training_config.yaml")
-            _cut_half_line(self.folder / LOG)
+        save_config(config, self.folder / "training_config.yaml")
+        cut_unfinished(self.folder / LOG)
         self._trackers = trackers.start_trackers(
             config.report_to, config.tracker_project, self.folder.name, self.folder, dataclasses.asdict(config)
         )
@@ -46,8 +45,7 @@ class Journal:
             return
         record = {"step": step, **({"event": event} if event else {})}
         record |= {k: v if math.isfinite(v) else None for k, v in values.items()}
-        with disk.writing(self.folder, LOG), (self.folder / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        append_line(self.folder / LOG, json.dumps(record))
         if values:
             trackers.log_to(self._trackers, {k: v for k, v in values.items() if math.isfinite(v)}, step)
 
@@ -62,25 +60,6 @@ class Journal:
         """End bar and trackers."""
         self._bar.close()
         trackers.finish(self._trackers)
-
-
-def _cut_half_line(path: Path) -> None:
-    """Remove a last line that a killed run did not finish, so that the next one does not go on in it."""
-    if not path.is_file():
-        return
-    with path.open("r+b") as file:
-        end = file.seek(0, 2)
-        kept = end
-        while kept:  # from the back, a block at a time
-            start = max(0, kept - 4096)
-            file.seek(start)
-            place = file.read(kept - start).rfind(b"\n")
-            if place >= 0:
-                kept = start + place + 1
-                break
-            kept = start
-        if kept < end:
-            file.truncate(kept)
 
 
 def memory(device: torch.device) -> float:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from soundctm.checkpoints import Components
+from soundctm.files import write_whole
 from soundctm.files.sounds import write_sound
 from soundctm.inference.spectrogram import save_spectrogram
 from soundctm.pipeline import SoundCTMPipeline
-from soundctm.training.running import disk
 
 PICTURES = 8  # spectrograms per folder, however many clips a FAD needs
 SEED = 0  # the same noise at every validation, so that one hears what the training changes
@@ -51,14 +52,13 @@ def frechet_distance(folder: Path, reference: str, extractor: str) -> float:
 
 def write_clips(folder: Path, audios: np.ndarray, captions: Sequence[str], sampling_rate: int) -> None:
     """Clips [n, samples] as `00.wav`, `00.png`, ... with their captions in `captions.csv`."""
-    with disk.writing(folder, "samples"):
-        folder.mkdir(parents=True, exist_ok=True)
-        for number, (audio, caption) in enumerate(zip(audios, captions, strict=True)):
-            path = folder / f"{number:02d}.wav"
-            write_sound(path, audio, sampling_rate)
-            if number < PICTURES:
-                save_spectrogram(path.with_suffix(".png"), audio, sampling_rate, caption)
-        with (folder / "captions.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["file_name", "caption"])
-            writer.writerows([f"{number:02d}.wav", caption] for number, caption in enumerate(captions))
+    for number, (audio, caption) in enumerate(zip(audios, captions, strict=True)):
+        path = folder / f"{number:02d}.wav"
+        write_sound(path, audio, sampling_rate)
+        if number < PICTURES:
+            save_spectrogram(path.with_suffix(".png"), audio, sampling_rate, caption)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file_name", "caption"])
+    writer.writerows([f"{number:02d}.wav", caption] for number, caption in enumerate(captions))
+    write_whole(folder / "captions.csv", text.getvalue())

@@ -16,22 +16,31 @@ from soundctm.files import locks
 from soundctm.files.locks import held
 
 ROOT = Path(__file__).parents[3]
-# holds the folder, forks a child that lives on, says so and waits
+# holds the folder, forks a child that lives on, and waits; the child says that it is there, and so has let go
 HOLD = """
 import os, sys, time
 from soundctm.files.locks import held
 with held(sys.argv[1], "training"):
-    child = os.fork()
-    if child:
-        print(child, flush=True)
+    if os.fork() == 0:
+        print(os.getpid(), flush=True)
+    time.sleep(600)
+"""
+# the same with a child that gets its first moment late
+HOLD_LATE = """
+import os, sys, time
+os.register_at_fork(after_in_child=lambda: (print(os.getpid(), flush=True), time.sleep(1)))
+from soundctm.files.locks import held
+with held(sys.argv[1], "training"):
+    os.fork()
     time.sleep(600)
 """
 
 
 @pytest.fixture
-def other(tmp_path):
+def other(tmp_path, request):
     """(process that holds tmp_path, its forked child)"""
-    process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, cwd=ROOT)
+    code = getattr(request, "param", HOLD)
+    process = subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, cwd=ROOT)
     child = int(process.stdout.readline())
     yield process, child
     process.kill()
@@ -52,6 +61,17 @@ def test_another_process_is_named_and_once_dead_blocks_nobody(other, tmp_path):
     with held(tmp_path, "generation"):
         assert f"a generation (process {os.getpid()} on" in locks.holder(tmp_path)
     assert not list(tmp_path.iterdir()), "nothing stays behind"
+
+
+@pytest.mark.parametrize("other", [HOLD_LATE], indirect=True)
+def test_a_dead_holder_whose_child_has_not_let_go_yet_is_waited_for(other, tmp_path):
+    process, child = other
+    process.kill()
+    process.wait()
+    began = time.monotonic()
+    with held(tmp_path, "generation"):
+        assert time.monotonic() - began > 0.3, "the child still held it"
+    os.kill(child, 0)
 
 
 def test_a_second_run_in_the_same_process_is_refused_until_the_first_ends(tmp_path):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from soundctm.errors import UserError
 from soundctm.files import sweep, whole_file, whole_folder, write_whole, writing
@@ -81,3 +82,21 @@ def test_a_number_that_another_process_has_now_keeps_nothing(tmp_path):
     assert sweep(tmp_path) == 0  # its process may still write
     os.utime(left, (1, 1))
     assert sweep(tmp_path) == 1
+
+
+def test_a_fault_of_the_program_is_not_taken_for_a_failed_write(tmp_path):
+    for writer in (whole_file, whole_folder):
+        with pytest.raises(RuntimeError, match="shapes differ"), writer(tmp_path / "a"):
+            raise RuntimeError("shapes differ")
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_torch_on_a_full_disk(small_disk, zipped):
+    with pytest.raises(UserError, match=r"a cannot be written: a write failed half-way \(.* of 300 KiB are free there"):
+        with whole_file(small_disk / "a") as temporary:
+            torch.save({"a": torch.zeros(100_000)}, temporary, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(UserError, match="No space left on device, 391 KiB are needed .* of 300 KiB are free there"):
+        with whole_folder(small_disk / "b", needed=400_000):
+            pytest.fail("nothing is begun")
+    assert not os.listdir(small_disk)

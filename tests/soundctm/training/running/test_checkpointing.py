@@ -3,12 +3,15 @@
 import json
 import os
 import pickle
+import shutil
+import subprocess
 import zlib
 
 import pytest
 import torch
 
 from soundctm.errors import UserError
+from soundctm.files import writing
 from soundctm.training.running import checkpointing
 from soundctm.training.running.checkpointing import Checkpointer
 
@@ -56,7 +59,7 @@ def test_a_run_killed_while_saving_leaves_the_last_whole_one(tmp_path, monkeypat
         if moment == "torch.save":
             patch.setattr(checkpointing.torch, "save", half_written)
         else:
-            patch.setattr(checkpointing.os, "replace", killed)
+            patch.setattr(writing.os, "replace", killed)
         with pytest.raises(Killed):
             checkpointer.save(2, state(2.0))
     assert checkpointer.latest()[0] == 1
@@ -174,24 +177,32 @@ def test_a_state_that_fits_its_checksum_and_is_none_is_passed_over(tmp_path, cap
     assert checkpointer.latest()[0] == 1
 
 
-def test_a_save_killed_while_it_replaces_a_checkpoint_loses_neither(tmp_path, monkeypatch):
-    class Killed(BaseException):
-        pass
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_a_save_killed_while_it_replaces_a_checkpoint_loses_neither(tmp_path, monkeypatch, exchanges):
+    """Where the system cannot exchange two names, there is a moment in which neither is there."""
+    moments = []
+
+    def look(*_):
+        moments.append(sorted(os.listdir(tmp_path)))
 
     checkpointer, replace = Checkpointer(tmp_path), os.replace
     checkpointer.save(1, state(1.0))
-
-    def killed(source, target):
-        if ".tmp-" in str(source):
-            raise Killed
-        replace(source, target)
-
     with monkeypatch.context() as patch:
-        patch.setattr(checkpointing.os, "replace", killed)
-        with pytest.raises(Killed):
-            checkpointer.save(1, state(2.0))
+        if not exchanges:
+            patch.setattr(writing, "_exchange", lambda one, other: False)
+        patch.setattr(writing.os, "replace", lambda source, target: (replace(source, target), look()))
+        patch.setattr(writing.shutil, "rmtree", lambda *_, **__: look())  # it is killed before it clears up
+        checkpointer.save(1, state(2.0))
+    assert all(["checkpoint-00000001" in names for names in moments]) is exchanges
+    assert checkpointer.latest()[1]["spent"] == 2.0
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    for path in tmp_path.glob(".*"):
+        os.replace(path, tmp_path / path.name.replace(f"-{os.getpid()}-", f"-{dead.pid}-"))
+    if not exchanges:  # as it is between the two steps
+        shutil.rmtree(tmp_path / "checkpoint-00000001")
     checkpointer.begin(1, "")
-    assert checkpointer.latest()[1]["spent"] == 1.0 and not list(tmp_path.glob(".*"))
+    assert checkpointer.latest()[1]["spent"] == (2.0 if exchanges else 1.0) and not list(tmp_path.glob(".*"))
 
 
 def test_saving_the_same_step_again_replaces_it(tmp_path):
