@@ -40,10 +40,10 @@ def read_state_dict(path: str | os.PathLike, under: str | None = None) -> StateD
         if not isinstance(state, Mapping) or under not in state:
             raise UserError(f"{path} has no entry {under!r}, under which its weights should be")
         state = state[under]
-    return flat_state(state, path, wrapped)
+    return flat_state(state, path)
 
 
-def flat_state(state: object, path: Path, wrapped: bool = False) -> StateDict:
+def flat_state(state: object, path: Path) -> StateDict:
     """The tensors by name that `path` holds, checked as `read_state_dict` says."""
     if not isinstance(state, Mapping) or not state:
         raise UserError(f"{path} holds a {type(state).__name__}; a checkpoint holds tensors by name")
