@@ -191,7 +191,10 @@ class AudioLDMCodec(nn.Module):
         for name, part in (("vae", self.vae), ("vocoder", self.vocoder)):
             if part is not None:
                 # nn.Module.to, because diffusers' own `to` warns at every change of precision.
-                nn.Module.to(part, dtype or own).save_pretrained(folder / name)
+                nn.Module.to(part, dtype or own)
+                for tensor in part.parameters():
+                    tensor.data = tensor.data.contiguous()  # as files want it, whatever runs fastest
+                part.save_pretrained(folder / name)
                 nn.Module.to(part, own)
 
     @classmethod

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from soundctm.acceleration import Compiled, compile_pipeline, lay_out
 from soundctm.checkpoints import Components, load_checkpoint, save_checkpoint
 from soundctm.control.control import Control
 from soundctm.defaults import SEED, Omega, SamplingWarning, Settings, settle
@@ -65,6 +66,19 @@ class SoundCTMPipeline:
         self.denoiser = kind(network, parts.schedule).to(self.device).eval().requires_grad_(False)
         self.codec = parts.codec.to(self.device)
         self.text_encoder = parts.text_encoder.to(self.device)
+        self.compiled: Compiled | None = None
+        lay_out(network, self.codec, self.device)
+
+    def compile(self, mode: str = "graphs") -> Compiled:
+        """Make calls cheaper that come again in the same shape: "graphs" or "inductor" (`soundctm.acceleration`).
+
+        The first call of each shape then takes seconds longer, or a minute with "inductor". What this machine cannot
+        do is left out with a line in the log; clips stay the same up to rounding. Raises UserError when called twice.
+        """
+        if self.compiled is not None:
+            raise UserError(f"this pipeline is compiled already ({self.compiled.mode})")
+        self.compiled = compile_pipeline(self, mode)
+        return self.compiled
 
     @classmethod
     def from_pretrained(

@@ -12,6 +12,8 @@ from soundctm.precision import FROZEN
 from soundctm.schedule import WEIGHTINGS
 from soundctm.solver import SOLVERS
 
+WEIGHTS = ("float32", "bfloat16", "float16")
+
 
 @dataclass(frozen=True)
 class DistillationConfig:
@@ -68,6 +70,10 @@ class DistillationConfig:
         "teacher's trajectories solved once, kept in cache_dir and learned from again and again; 0: new ones each step",
     )
     frozen_precision: str = option("auto", "of teacher and target; auto is the run's precision", choices=FROZEN)
+    teacher_weights: str = option(
+        "float32", "the teacher is kept and computed in this format, whatever frozen_precision", choices=WEIGHTS
+    )
+    graph_teacher: bool = option(False, "CUDA graphs for the teacher in the solver: no time between its kernels")
     channels_last: bool | None = option(None, "memory format of the networks; none is channels_last on a GPU only")
     compile_frozen: bool = option(False, "torch.compile teacher and target, where nearly all the time goes")
     gradient_checkpointing: bool = option(False, "recompute activations of the student: less memory, more time")

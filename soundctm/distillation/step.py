@@ -106,7 +106,7 @@ class Distillation:
     def solve(self, z_t: torch.Tensor, text: TextConditioning, empty: TextConditioning, draws: Draws) -> torch.Tensor:
         """The teacher's way from t to u: `solver_steps` steps, a path per sample; not guided where omega is None."""
         denoise = self._denoise(text, empty, draws.omega)
-        with self._frozen(z_t):
+        with self._teaching(z_t):
             return last(SOLVERS[self.config.solver](denoise, z_t, self.levels(draws.path, draws)))
 
     @torch.no_grad()
@@ -116,7 +116,7 @@ class Distillation:
         """The teacher's way from z at sigma_max down to sigma_min: its states at all N = start_scales levels of the
         grid, [B, N, C, ...], z itself the first."""
         sigmas = self.schedule.grid(self.config.start_scales).to(z.device)
-        with self._frozen(z):
+        with self._teaching(z):
             return torch.stack([z, *SOLVERS[self.config.solver](self._denoise(text, empty, omega), z, sigmas)], dim=1)
 
     @torch.no_grad()
@@ -154,7 +154,7 @@ class Distillation:
         config = self.config
         if config.loss_type != "feature_space":
             return losses.LATENT_LOSSES[config.loss_type](estimate, target)
-        with self._frozen(estimate):
+        with self._teaching(estimate):
             with torch.no_grad():
                 wanted = self.teacher.features(target, level, text, config.unet_mode)
             found = self.teacher.features(estimate, level, text, config.unet_mode)
@@ -193,6 +193,12 @@ class Distillation:
     def _frozen(self, z: torch.Tensor) -> AbstractContextManager:
         """The precision of teacher and target."""
         return computing_in(self.config.frozen_precision, z.device)
+
+    def _teaching(self, z: torch.Tensor) -> AbstractContextManager:
+        """The precision of the teacher; one whose weights are not float32 computes in their format throughout."""
+        if self.config.teacher_weights == "float32":
+            return self._frozen(z)
+        return torch.autocast(z.device.type, enabled=False)
 
 
 def _at(states: torch.Tensor, index: torch.Tensor) -> torch.Tensor:

@@ -101,7 +101,10 @@ def load_pipeline(options: InferenceOptions, device: str) -> SoundCTMPipeline:
 
     dtype = getattr(torch, options.dtype)
     if not options.official:
-        return SoundCTMPipeline.from_pretrained(checkpoint_name(options), options.weights, device=device, dtype=dtype)
+        return _compiled(
+            SoundCTMPipeline.from_pretrained(checkpoint_name(options), options.weights, device=device, dtype=dtype),
+            options,
+        )
     config = {"unet_config": options.ctm_unet_model_config} if options.ctm_unet_model_config else {}
     parts = load_official(
         teacher=options.model if options.weights == "teacher" else None,
@@ -115,4 +118,10 @@ def load_pipeline(options: InferenceOptions, device: str) -> SoundCTMPipeline:
     )
     if options.weights == "ema":
         parts.student = None  # its file gave the text encoder
-    return SoundCTMPipeline(parts, options.weights, device=device)
+    return _compiled(SoundCTMPipeline(parts, options.weights, device=device), options)
+
+
+def _compiled(pipeline: SoundCTMPipeline, options: InferenceOptions) -> SoundCTMPipeline:
+    if options.compile != "none":
+        pipeline.compile(options.compile)
+    return pipeline

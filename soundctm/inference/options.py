@@ -20,6 +20,7 @@ HISTORIC = {"determinisitc": "deterministic"}  # as the official script spells i
 WEIGHTS = ("ema", "student", "teacher")
 OFFICIAL_CODEC = "ckpt/audioldm-s-full.ckpt"
 DTYPES = ("float32", "bfloat16", "float16")
+COMPILE = ("none", "graphs", "inductor")
 DEFAULT_CHECKPOINT = "mini"
 OF_MODEL = "the checkpoint's"
 NOT_USED = {  # accepted so that official command lines run; they do nothing, as in the official script
@@ -66,6 +67,10 @@ class InferenceOptions(SteeringOptions):
     weights: str = option("ema", "which network", choices=WEIGHTS)
     device: str = option("auto", "cpu, cuda, cuda:1, mps; auto takes the best there is")
     dtype: str = option("float32", "of networks and codec", choices=DTYPES)
+
+    compile: str = option(
+        "none", "for many clips on a GPU: graphs (seconds at each new shape), inductor (a minute)", choices=COMPILE
+    )
 
     # how to sample
     sampler: str | None = option(None, "of the student", choices=SAMPLERS, spellings=HISTORIC, unset=OF_MODEL)

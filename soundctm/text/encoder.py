@@ -25,7 +25,8 @@ class TextEncoder(nn.Module):
     """Captions -> TextConditioning over any transformers encoder, always in eval mode and without gradients.
 
     `tokenizer` may be the name of one, which is then loaded when the first caption comes: token ids need none.
-    The `cache_entries` captions used last are kept as unpadded rows on the CPU.
+    The `cache_entries` captions used last are kept as unpadded rows on the CPU. With a `length_multiple` above 1,
+    captions are padded and masked in the encoder, so that it sees few different shapes.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class TextEncoder(nn.Module):
         self.model = model.eval().requires_grad_(False)
         self.name = name
         self.cache_entries = cache_entries
+        self.length_multiple = 1
         self._tokenizer = tokenizer
         self._cache: OrderedDict[str, torch.Tensor] = OrderedDict()
 
@@ -108,19 +110,36 @@ class TextEncoder(nn.Module):
             self._tokenizer.save_pretrained(folder)
 
     def _encode_new(self, captions: Sequence[str]) -> dict[str, torch.Tensor]:
-        """Rows [L, D] on the CPU. Captions of equal length share a call, so padding never enters the encoder."""
+        """Rows [L, D] on the CPU. Captions of equal length share a call, without padding unless it is asked for."""
         if not captions:
             return {}
         ids = self.tokenizer(list(captions), truncation=True, max_length=self.max_length, padding=False)["input_ids"]
         by_length: dict[int, list[int]] = defaultdict(list)
         for index, tokens in enumerate(ids):
-            by_length[len(tokens)].append(index)
+            by_length[self._padded_length(len(tokens))].append(index)
         rows: dict[str, torch.Tensor] = {}
-        for indices in by_length.values():
+        for length, indices in by_length.items():
             for start in range(0, len(indices), BATCH):
                 part = indices[start : start + BATCH]
-                tokens = torch.tensor([ids[index] for index in part], device=self.model.device)
-                hidden = self.encode_ids(tokens, torch.ones_like(tokens)).cpu()
+                tokens, mask = self._padded([ids[index] for index in part], length)
+                hidden = self.encode_ids(tokens.to(self.model.device), mask.to(self.model.device)).cpu()
                 # a clone per row: a view would keep the whole batch alive for as long as one caption is cached
-                rows.update((captions[index], row.clone()) for index, row in zip(part, hidden, strict=True))
+                rows.update(
+                    (captions[index], row[: len(ids[index])].clone())
+                    for index, row in zip(part, hidden[: len(part)], strict=True)
+                )
         return rows
+
+    def _padded_length(self, length: int) -> int:
+        """At least one longer than `length`, for the mask to be needed always; `max_length` at most."""
+        multiple = self.length_multiple
+        return length if multiple == 1 else max(length, min((length // multiple + 1) * multiple, self.max_length))
+
+    def _padded(self, ids: list[list[int]], length: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token ids [n, length] and the mask of real ones; with padding n is a power of two, the last row repeated."""
+        if self.length_multiple > 1:
+            ids = [*ids, *[ids[-1]] * ((1 << (len(ids) - 1).bit_length()) - len(ids))]
+        pad = getattr(self.model.config, "pad_token_id", None) or 0
+        tokens = torch.tensor([[*row, *[pad] * (length - len(row))] for row in ids])
+        mask = torch.tensor([[int(place < len(row)) for place in range(length)] for row in ids])
+        return tokens, mask

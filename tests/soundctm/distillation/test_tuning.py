@@ -5,7 +5,9 @@ import pytest
 import torch
 from backbones import BACKBONES, over_both
 from helpers import close
+from recording import Again
 
+from soundctm.acceleration import Graphs
 from soundctm.distillation import Distillation, DistillationConfig, draw, tune
 from soundctm.precision import has_native_bf16
 
@@ -17,7 +19,7 @@ def batch(net):
     return e["pair.x_start"][:, :, :16], net.text(e), net.empty(e, 2)
 
 
-def run(net, **given):
+def run(net, graphs=None, **given):
     config, (latents, *texts) = DistillationConfig(**SHORT, **given), batch(net)
     models = (
         net.new_teacher(config=net.SMALLER),
@@ -25,7 +27,7 @@ def run(net, **given):
         net.new_student(net.TARGET, net.SMALLER).requires_grad_(False),
     )
     names = [list(model.state_dict()) for model in models]
-    tune(config, *models, backend="eager")
+    tune(config, *models, backend="eager", graphs=graphs)
     assert names == [list(model.state_dict()) for model in models]
     draws = draw(latents, config, net.SCHEDULE, torch.Generator().manual_seed(0))
     result = Distillation(*models, config)(latents, *texts, draws)
@@ -92,3 +94,24 @@ def test_frozen_networks_in_bfloat16_change_the_loss_a_little(untuned, net):
     result, before = run(net, frozen_precision="bf16")[0].total.detach(), untuned[net.NAME][0].total.detach()
     close(result, before, 0.1)
     assert result != before
+
+
+@over_both
+def test_a_teacher_of_graphs_gives_the_same_step(untuned, net):
+    recorder, (before, wanted) = Again(), untuned[net.NAME]
+    result, gradients, _ = run(net, Graphs(recorder), graph_teacher=True, channels_last=False)
+    close(result.total.detach(), before.total.detach(), 1e-5)
+    rounding = 1e-6 * max(gradient.abs().max().item() for gradient in wanted.values())
+    for name, gradient in wanted.items():
+        close(gradients[name], gradient, 3e-4, rounding)
+    assert (recorder.recordings, recorder.repeats) == (1, 2)  # both calls of a Heun step; features go past it
+
+
+@over_both
+def test_a_teacher_kept_in_bfloat16_is_a_copy_and_changes_the_loss_a_little(untuned, net):
+    result, gradients, models = run(net, teacher_weights="bfloat16")
+    assert models[0].network.dtype == torch.bfloat16 and models[1].network.dtype == torch.float32
+    assert all(gradient is None or gradient.isfinite().all() for gradient in gradients.values())
+    before = untuned[net.NAME][0].total.detach()
+    close(result.total.detach(), before, 0.1)
+    assert result.total != before
