@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from audioldm.library import SpeechT5HifiGan
+from .library import SpeechT5HifiGan
 
 
 def run_flat(vocoder: SpeechT5HifiGan) -> SpeechT5HifiGan:

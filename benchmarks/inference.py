@@ -4,39 +4,40 @@
     python -m benchmarks.inference --model dit                            # SoundCTM-DiT at 44.1 kHz, random weights
     python -m benchmarks.inference --model mini                           # the small model that is shipped
     python -m benchmarks.inference --device cuda --dtype bf16 --batch_sizes 1 8 32 --steps 1 4 --write times.json
+    python -m benchmarks.inference --device cuda --dtype bf16 --modes eager graphs    # pipe.compile("graphs") as well
 
 Nothing needs to be downloaded. Both ways have the same weights, run in one process, and take turns. The official way
 (`benchmarks.plain_inference`, `benchmarks.plain_dit`) is float32 and makes one clip at a time; ours runs in `--dtype`
 and in batches. First their clips are compared: in float32 they must agree to 1e-3 of the largest latent and waveform
 value. Every repetition has new captions, so that no text comes out of a cache. Seconds of stages come from runs of
-their own, because a GPU has to be waited for at each stage.
+their own, on a GPU by its own clock. The file of `--write` is written anew after every row.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import copy
 import dataclasses
 import functools
 import itertools
 import json
+import math
 import statistics
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.machine import describe
 from benchmarks.measuring import PeakMemory
 from benchmarks.plain_dit import PlainDiTInference
 from benchmarks.plain_inference import PlainInference
-from benchmarks.random_models import SIZES, random_dit_model, random_unet_model
+from benchmarks.random_models import SIZES, random_dit_model, random_small_model, random_unet_model
+from benchmarks.stages import codec_parts, finished, reached, stage_seconds, stages_of, tflop
+from soundctm.acceleration import MODES
 from soundctm.checkpoints import Components, load_checkpoint
 from soundctm.errors import UserError
 from soundctm.files import write_whole
@@ -45,6 +46,8 @@ from soundctm.training.running.flops import device_peak
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MODELS = ("unet", "dit", "mini")
+EAGER = "eager"
+MODES_OF_OURS = (EAGER, *MODES)
 OMEGA = {"unet": 3.5, "dit": 5.0, "mini": 3.5}
 SMALL = Path(__file__).parent.parent / "ckpt" / "mini"
 TOLERANCE = 1e-3  # relative to the largest value, in float32
@@ -53,18 +56,26 @@ FRESH = itertools.count(100_000)
 CAPTION = "a dog barking in the rain while a train passes number {}"
 
 
+def parts_of(args: argparse.Namespace, device: torch.device) -> Components:
+    """The networks of `--model`, with random weights where it is not the small model, or that is not here."""
+    if args.model != "mini":
+        return {"unet": random_unet_model, "dit": random_dit_model}[args.model](args.size, device)
+    try:
+        return load_checkpoint(SMALL, "ema")
+    except UserError as error:
+        print(f"random weights of the small model's shapes instead of its own: {error}", flush=True)
+        return random_small_model(device)
+
+
 def build(args: argparse.Namespace, device: torch.device) -> tuple[PlainInference, SoundCTMPipeline]:
     """Both ways, each with networks of its own of the same weights."""
     plain = PlainDiTInference if args.model == "dit" else PlainInference
-    if args.model == "mini":
-        parts = load_checkpoint(SMALL, "ema")
-    else:
-        parts = {"unet": random_unet_model, "dit": random_dit_model}[args.model](args.size, device)
-    ours = _in_dtype(_copied(parts), DTYPES[args.dtype])
-    pipe = SoundCTMPipeline(ours, "ema", device)
-    if args.compile:
-        _compile(pipe)
-    return plain(parts, device), pipe
+    parts = parts_of(args, device)
+    return plain(parts, device), _pipeline(parts, args, device)
+
+
+def _pipeline(parts: Components, args: argparse.Namespace, device: torch.device) -> SoundCTMPipeline:
+    return SoundCTMPipeline(_in_dtype(_copied(parts), DTYPES[args.dtype]), "ema", device)
 
 
 def _copied(parts: Components) -> Components:
@@ -78,83 +89,9 @@ def _copied(parts: Components) -> Components:
 
 def _in_dtype(parts: Components, dtype: torch.dtype) -> Components:
     if dtype != torch.float32:
-        for module in (parts.ema, *_codec_parts(parts.codec).values(), parts.text_encoder.model):
+        for module in (parts.ema, *codec_parts(parts.codec).values(), parts.text_encoder.model):
             nn.Module.to(module, dtype)
     return parts
-
-
-def _compile(pipe: SoundCTMPipeline) -> None:
-    if hasattr(pipe, "compile"):
-        pipe.compile()
-        return
-    for module in filter(None, _stages(pipe).values()):
-        module.compile()
-
-
-def _stages(way: PlainInference | SoundCTMPipeline) -> dict[str, nn.Module]:
-    """The module of each stage, in either way."""
-    if isinstance(way, PlainInference):
-        network, encoder = way.network, way.encoder
-    else:
-        network, encoder = way.parts.ema, way.text_encoder.model
-    encoder = getattr(encoder, "text_model", encoder)  # of CLAP the part that is called
-    codec = _codec_parts(way.codec)
-    if "vae" in codec:
-        codec["vae"] = getattr(codec["vae"], "decoder", None)
-    used = {name: codec[name] for name in ("vae", "vocoder", "decoder") if name in codec}
-    return {"text": encoder, "network": network, **used}
-
-
-def _codec_parts(codec: nn.Module) -> dict[str, nn.Module]:
-    """The modules of a codec whose precision may change."""
-    if hasattr(codec, "vae"):
-        return {"vae": codec.vae, "vocoder": codec.vocoder}
-    return {name: getattr(codec, name) for name in ("encoder", "decoder", "pre_conv", "post_conv")}
-
-
-class StageClock:
-    """Seconds within the modules of `stages`, by name; what lies between them is "rest"."""
-
-    def __init__(self, stages: dict[str, nn.Module | None], device: torch.device) -> None:
-        self.stages = {name: module for name, module in stages.items() if module is not None}
-        self.device, self.seconds = device, dict.fromkeys(self.stages, 0.0)
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        """Time everything inside the block."""
-        hooks, began = [], {}
-
-        def enter(name: str) -> Callable[..., None]:
-            def hook(*_: object) -> None:
-                began[name] = self._now()
-
-            return hook
-
-        def leave(name: str) -> Callable[..., None]:
-            def hook(*_: object) -> None:
-                self.seconds[name] += self._now() - began.pop(name)
-
-            return hook
-
-        for name, module in self.stages.items():
-            hooks += [module.register_forward_pre_hook(enter(name)), module.register_forward_hook(leave(name))]
-        start = self._now()
-        try:
-            yield
-        finally:
-            self.seconds["rest"] = self._now() - start - sum(self.seconds.values())
-            for hook in hooks:
-                hook.remove()
-
-    def _now(self) -> float:
-        return finished(self.device)
-
-
-def finished(device: torch.device) -> float:
-    """The time, once the device has done all that it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 def captions(count: int) -> list[str]:
@@ -165,16 +102,32 @@ def captions(count: int) -> list[str]:
 def compare(plain: PlainInference, pipe: SoundCTMPipeline, steps: int, omega: float = 3.5) -> dict[str, float]:
     """How far the clips of both ways lie apart: largest differences over largest values, and decibels."""
     caption = captions(1)[0]
-    wanted = plain(caption, SEED, steps, omega)
+    return differences(clip(pipe, caption, steps, omega), plain_clip(plain, caption, steps, omega))
+
+
+Clip = tuple[torch.Tensor, torch.Tensor]  # latents and waveform on the CPU, float32
+
+
+def clip(pipe: SoundCTMPipeline, caption: str, steps: int, omega: float) -> Clip:
+    """Ours."""
     made = pipe(caption, steps, sampler="deterministic", omega=omega, nu=1.0, seed=[SEED])
-    latents, waveform = made.latents.float().cpu(), torch.from_numpy(made.audios)
-    peaks = wanted.waveform.float().cpu()
-    peaks = peaks / peaks.abs().amax().clamp_min(1.0)  # as ours turns a clip down that asks for more than full scale
-    difference = (waveform - peaks).square().mean().item()
+    return made.latents.float().cpu(), torch.from_numpy(made.audios)
+
+
+def plain_clip(plain: PlainInference, caption: str, steps: int, omega: float) -> Clip:
+    """The official way's, turned down as ours is where it asks for more than full scale."""
+    made = plain(caption, SEED, steps, omega)
+    waveform = made.waveform.float().cpu()
+    return made.latents.float().cpu(), waveform / waveform.abs().amax().clamp_min(1.0)
+
+
+def differences(found: Clip, wanted: Clip) -> dict[str, float]:
+    """Largest differences over largest values, and the waveform's level above its difference in decibels."""
+    difference = (found[1] - wanted[1]).square().mean().item()
     return {
-        "latents": _apart(latents, wanted.latents.float().cpu()),
-        "waveform": _apart(waveform, peaks),
-        "waveform_db": 10 * torch.tensor(peaks.square().mean().item() / max(difference, 1e-30)).log10().item(),
+        "latents": _apart(found[0], wanted[0]),
+        "waveform": _apart(found[1], wanted[1]),
+        "waveform_db": 10 * math.log10(max(wanted[1].square().mean().item(), 1e-30) / max(difference, 1e-30)),
     }
 
 
@@ -182,117 +135,151 @@ def _apart(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return ((found - wanted).abs().max() / wanted.abs().max().clamp_min(1e-12)).item()
 
 
-def measure(args: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
-    """One entry per number of steps and batch size. Raises UserError when float32 clips do not agree."""
-    plain, pipe = build(args, device)
-    omega = OMEGA[args.model]
-    seconds = pipe.codec.latent_shape()[1] * pipe.codec.samples_per_latent / pipe.codec.sampling_rate
-    entries = []
-    for steps in args.steps:
-        apart = compare(plain, pipe, steps, omega)
-        if args.dtype == "fp32" and not max(apart["latents"], apart["waveform"]) <= TOLERANCE:
-            raise UserError(f"the two ways do not agree to {TOLERANCE} in float32: {apart}")
+class Measurement:
+    """All that is measured of one model; `entries` has one per way of computing, number of steps and batch size."""
 
-        def official(steps: int = steps) -> None:
-            plain(captions(1)[0], SEED, steps, omega)
+    def __init__(self, args: argparse.Namespace, device: torch.device) -> None:
+        self.args, self.device, self.omega = args, device, OMEGA[args.model]
+        self.parts = parts_of(args, device)
+        self.plain = (PlainDiTInference if args.model == "dit" else PlainInference)(self.parts, device)
+        self.entries: list[dict[str, Any]] = []
+        self.caption = captions(1)[0]
+        self.reached = reached(device, DTYPES[args.dtype])
+        self.work: tuple[float, float] | None = None  # TFLOP of a clip at one step, and of its network
+        self.official: dict[int, dict[str, Any]] = {}
+        self.wanted: dict[int, Clip] = {}
+        self.eager: dict[int, Clip] = {}
 
-        def ours(count: int, steps: int = steps) -> None:
-            pipe(captions(count), steps, sampler="deterministic", omega=omega, nu=1.0, seed=list(range(count)))
+    def run(self, done: Callable[[], None] = lambda: None) -> list[dict[str, Any]]:
+        """Measure everything; `done` is called after each entry. Raises UserError when float32 clips do not agree."""
+        for mode in self.args.modes:
+            pipe = _pipeline(self.parts, self.args, self.device)
+            if mode != EAGER:
+                pipe.compile(mode)
+            for steps in self.args.steps:
+                self.rows(pipe, mode, steps, done)
+        return self.entries
 
-        ways: dict[int, Callable[[], None]] = {0: official}  # by clips at once, 0 is the official one
-        ways |= {count: functools.partial(ours, count) for count in args.batch_sizes}
+    def rows(self, pipe: SoundCTMPipeline, mode: str, steps: int, done: Callable[[], None]) -> None:
+        """The entries of one number of steps."""
+        args = self.args
+        official = steps not in self.official and steps in (args.official_steps or args.steps)
+        if steps not in self.wanted:
+            self.wanted[steps] = plain_clip(self.plain, self.caption, steps, self.omega)
+        pipe.text_encoder._cache.clear()
+        made = clip(pipe, self.caption, steps, self.omega)
+        apart = differences(made, self.wanted[steps])
+        from_eager = differences(made, self.eager.setdefault(steps, made))
+        for found in (apart, from_eager):
+            if args.dtype == "fp32" and not max(found["latents"], found["waveform"]) <= TOLERANCE:
+                raise UserError(f"the two ways do not agree to {TOLERANCE} in float32: {found}")
+        ways: dict[int, Callable[[], None]] = {0: functools.partial(self._official, steps)} if official else {}
+        ways |= {count: functools.partial(self._ours, pipe, steps, count) for count in args.batch_sizes}  # 0: official
         walls: dict[int, list[float]] = {count: [] for count in ways}
         peaks: dict[int, int | None] = {}
-        for turn in range(args.repeats + 1):
+        for turn in range(args.repeats + 1):  # the first one warms up
             for count, run in ways.items():
-                with PeakMemory(device) as peak:
-                    start = finished(device)
+                if count == 0 and turn > (args.official_repeats or args.repeats):
+                    continue
+                with PeakMemory(self.device) as peak:
+                    start = finished(self.device)
                     run()
-                    wall = finished(device) - start
-                if turn:  # the first one warms up
-                    walls[count].append(wall)
+                    walls[count].append(finished(self.device) - start)
+                if turn:
                     peaks[count] = max(peaks.get(count) or 0, peak.bytes) if peak.bytes is not None else None
-        plain_way = _way(walls[0], 1, peaks[0], _stage_seconds(plain, official, device))
+        if official:
+            stages = stage_seconds(stages_of(self.plain), ways[0], self.device)
+            self.official[steps] = _way(walls[0], 1, peaks[0], stages)
+        if self.work is None:
+            self.work = tflop(stages_of(pipe), functools.partial(self._ours, pipe, 1, 1)) if mode == EAGER else None
         for count in args.batch_sizes:
-            stages = _stage_seconds(pipe, ways[count], device)
+            stages = stage_seconds(stages_of(pipe), ways[count], self.device)
             way = _way(walls[count], count, peaks[count], stages)
-            entries.append(
-                {
-                    "steps": steps,
-                    "batch_size": count,
-                    "official": plain_way,
-                    "ours": way,
-                    "ratio": plain_way["seconds_per_clip"] / way["seconds_per_clip"],
-                    "real_time_factor": way["seconds_per_clip"] / seconds,
-                    "seconds_of_sound": seconds,
-                    "apart": apart,
-                    **_use(pipe, ways[count], stages, args, device),
+            entry = {"mode": mode, "steps": steps, "batch_size": count, "ours": way, "apart": apart}
+            if mode != EAGER and EAGER in args.modes:
+                entry["apart_from_eager"] = from_eager
+            entry |= {"real_time_factor": way["seconds_per_clip"] / self.seconds(pipe), **self._share(entry)}
+            entry["seconds_of_sound"] = self.seconds(pipe)
+            if steps in self.official:
+                other = self.official[steps]
+                entry |= {"official": other, "ratio": other["seconds_per_clip"] / way["seconds_per_clip"]}
+            if pipe.compiled is not None:
+                entry["compiled"] = {
+                    "recording_seconds": pipe.compiled.seconds,
+                    "failures": pipe.compiled.graphs.failures,
+                    "remarks": pipe.compiled.remarks,
+                    "blocks": pipe.compiled.blocks,
                 }
-            )
-            show(entries[-1])
-    return entries
+            self.entries.append(entry)
+            show(entry)
+            done()
+
+    def seconds(self, pipe: SoundCTMPipeline) -> float:
+        """Length of a clip."""
+        return pipe.codec.latent_shape()[1] * pipe.codec.samples_per_latent / pipe.codec.sampling_rate
+
+    def _official(self, steps: int) -> None:
+        self.plain(captions(1)[0], SEED, steps, self.omega)
+
+    def _ours(self, pipe: SoundCTMPipeline, steps: int, count: int) -> None:
+        seeds = list(range(count))
+        pipe(captions(count), steps, sampler="deterministic", omega=self.omega, nu=1.0, seed=seeds)
+
+    def _share(self, entry: dict[str, Any]) -> dict[str, float]:
+        """TFLOP of the call and of its network, and what share of the device's rate the network reaches."""
+        if self.work is None:
+            return {}
+        whole, network = self.work
+        own = network * entry["steps"] * entry["batch_size"]
+        found = {"tflop": own + (whole - network) * entry["batch_size"], "network_tflop": own}
+        rate = own * 1e12 / entry["ours"]["stages"]["network"]
+        if peak := device_peak(self.device, self.args.dtype):
+            found["network_share_of_peak"] = rate / peak
+        if self.reached:
+            found |= {"network_share_of_matmul": rate / self.reached, "matmul_tflop_per_second": self.reached / 1e12}
+        return found
 
 
 def _way(walls: list[float], count: int, peak: int | None, stages: dict[str, float]) -> dict[str, Any]:
-    wall = statistics.median(walls)
+    wall = statistics.median(walls[1:])
     memory = None if peak is None else round(peak / 2**30, 3)
     return {
         "seconds": wall,
         "seconds_per_clip": wall / count,
-        "all_seconds": walls,
+        "first_seconds": walls[0],
+        "all_seconds": walls[1:],
         "stages": stages,
         "peak_gib_above_networks": memory,
     }
 
 
-def _stage_seconds(way: PlainInference | SoundCTMPipeline, run: Callable[[], None], device: torch.device) -> dict:
-    clock = StageClock(_stages(way), device)
-    with clock.running():
-        run()
-    return clock.seconds
-
-
-def _use(
-    pipe: SoundCTMPipeline, run: Callable[[], None], stages: dict, args: argparse.Namespace, device: torch.device
-) -> dict[str, float]:
-    """TFLOP of a whole call, of the network alone, and the network's share of the device's peak where that is known."""
-    if args.compile:  # graphs hide what they compute
-        return {}
-    whole, network, module = FlopCounterMode(display=False), FlopCounterMode(display=False), pipe.parts.ema
-    own = 0
-
-    def leave(*_: object) -> None:
-        nonlocal own
-        network.__exit__(None, None, None)
-        own += network.get_total_flops()  # a counter begins at 0 whenever it is entered
-
-    hooks = [
-        module.register_forward_pre_hook(lambda *_: network.__enter__() and None),
-        module.register_forward_hook(leave),
-    ]
-    with whole:
-        run()
-    for hook in hooks:
-        hook.remove()
-    found = {"tflop": whole.get_total_flops() / 1e12, "network_tflop": own / 1e12}
-    if peak := device_peak(device, args.dtype):
-        found["network_share_of_peak"] = own / stages["network"] / peak
-    return found
-
-
 def show(entry: dict[str, Any]) -> None:
     """One line for people, and one of stages for each way."""
-    own, other = entry["ours"], entry["official"]
-    print(
-        f"{entry['steps']} steps, {entry['batch_size']} at once: {own['seconds_per_clip']:.4f} s per clip, official "
-        f"{other['seconds_per_clip']:.4f} s: {entry['ratio']:.2f} times as fast, {entry['real_time_factor']:.4f} of "
-        f"real time; clips differ by {entry['apart']['waveform']:.1e}, {entry['apart']['waveform_db']:.0f} dB"
+    own, other = entry["ours"], entry.get("official")
+    beside = (
+        "" if other is None else f", official {other['seconds_per_clip']:.4f} s: {entry['ratio']:.2f} times as fast"
     )
+    whats = {"network_share_of_peak": "peak", "network_share_of_matmul": "a matrix product's rate"}
+    share = "".join(f", {entry[name]:.1%} of {what}" for name, what in whats.items() if name in entry)
+    apart = entry["apart"]
+    print(
+        f"{entry['mode']}, {entry['steps']} steps, {entry['batch_size']} at once: {own['seconds_per_clip']:.4f} s per "
+        f"clip{beside}, {entry['real_time_factor']:.4f} of real time; clips differ by {apart['waveform']:.1e}, "
+        f"{apart['waveform_db']:.0f} dB"
+    )
+    if "apart_from_eager" in entry:
+        print(
+            f"  from eager by {entry['apart_from_eager']['waveform']:.1e}, latents "
+            f"{entry['apart_from_eager']['latents']:.1e}; {json.dumps(entry['compiled'])}"
+        )
     for name, way in (("official", other), ("ours", own)):
-        stages = ", ".join(f"{stage} {seconds:.4f}" for stage, seconds in way["stages"].items())
+        if way is None:
+            continue
+        stages = ", ".join(f"{stage} {1e3 * seconds:.2f}" for stage, seconds in way["stages"].items())
         memory = way["peak_gib_above_networks"]
         above = "" if memory is None else f"; {memory:.2f} GiB above the networks"
-        print(f"  {name}: {stages} s{above}", flush=True)
+        work = share if name == "ours" else ""
+        print(f"  {name}: {stages} ms{above}; first call {way['first_seconds']:.2f} s{work}", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
@@ -305,7 +292,15 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--batch_sizes", type=int, nargs="+", default=[1])
     parser.add_argument("--steps", type=int, nargs="+", default=[1])
     parser.add_argument("--repeats", type=int, default=3, help="the median counts")
-    parser.add_argument("--compile", action="store_true", help="our networks compiled; the first turn compiles")
+    parser.add_argument(
+        "--modes",
+        nargs="+",
+        choices=MODES_OF_OURS,
+        default=[EAGER],
+        help="of ours, in turn: pipe.compile's",
+    )
+    parser.add_argument("--official_steps", type=int, nargs="+", help="of --steps, where the official way is timed too")
+    parser.add_argument("--official_repeats", type=int, help="of the official way; none is --repeats")
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--write", type=Path, metavar="JSON", help="file for everything measured")
     args = parser.parse_args(arguments)
@@ -319,9 +314,14 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     where = machine.get("gpu", f"{machine['cpu']}, {machine['threads']} threads")
     print(f"{args.model} ({size}), ours in {args.dtype}, on {where}", flush=True)
     options = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
-    found = {"machine": machine, "options": options, "results": measure(args, device)}
-    if args.write:
-        write_whole(args.write, json.dumps(found, indent=1) + "\n")
+    measurement = Measurement(args, device)
+    found = {"machine": machine, "options": options, "results": measurement.entries}
+
+    def write() -> None:
+        if args.write:
+            write_whole(args.write, json.dumps(found, indent=1) + "\n")
+
+    measurement.run(write)
     return found
 
 

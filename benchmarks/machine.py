@@ -12,17 +12,20 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from soundctm.files import write_whole
+
+if TYPE_CHECKING:
+    import torch
 
 LIBRARIES = ("torch", "diffusers", "transformers", "triton")
 
 
 def describe(device: torch.device) -> dict[str, Any]:
     """Processor, device, memory, threads, versions and time, all fit for JSON."""
+    import torch  # joining needs none, and does not wait for it
+
     found: dict[str, Any] = {
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -46,7 +49,8 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 def join(folder: Path, output: Path) -> None:
     """All JSON files of `folder` by name, as one file, and what was printed for those that are not there."""
-    parts = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    files = [path for path in sorted(folder.glob("*.json")) if path.resolve() != output.resolve()]
+    parts = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
     ends = {path.stem: path.read_text(encoding="utf-8").strip() for path in sorted(folder.glob("*.status"))}
     logs = {path.stem: path.read_text(encoding="utf-8", errors="replace")[-4000:] for path in folder.glob("*.log")}
     failed = {name: {"exit": code, "log": logs.get(name, "")} for name, code in ends.items() if code != "0"}
@@ -84,6 +88,8 @@ def main() -> None:
     if args.join:
         join(*args.join)
         return
+    import torch
+
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     print(json.dumps(describe(device), indent=1))
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from transformers import ClapTextConfig, ClapTextModelWithProjection, T5Config, T5EncoderModel
+import yaml
+from transformers import BertConfig, BertModel, ClapTextConfig, ClapTextModelWithProjection, T5Config, T5EncoderModel
 
 from soundctm.audioldm import AudioLDMCodec
+from soundctm.audioldm.patches import PatchVAE
 from soundctm.audioldm.vae import FULL_CHANNELS, build_vae
-from soundctm.audioldm.vocoder import build_hifigan
+from soundctm.audioldm.vocoder import InverseSTFTVocoder, build_hifigan
 from soundctm.checkpoints import Components
 from soundctm.codecs.waveform import WaveformCodec
 from soundctm.defaults import Defaults
@@ -23,7 +25,7 @@ from soundctm.schedule import SigmaSchedule
 from soundctm.text import TextEncoder
 from soundctm.text.clap import ClapTextEncoder
 
-CONFIGS = Path(__file__).parent.parent / "configs" / "full"
+CONFIGS, MINI = (Path(__file__).parent.parent / "configs" / size for size in ("full", "mini"))
 END = 1  # T5's token after a caption
 ROBERTA = (0, 2)  # its tokens before and after one
 
@@ -150,4 +152,23 @@ def random_dit_model(size: str, device: torch.device, seed: int = 0) -> Componen
         text_encoder=ClapTextEncoder(encoder, tokenizer, "random", "pooled"),
         schedule=SigmaSchedule(sigma_data=0.5),
         sampling=Defaults(omega=5.0),
+    )
+
+
+def random_small_model(device: torch.device, seed: int = 0) -> Components:
+    """Student, codec and text encoder in the shapes of the small model, with random weights."""
+    text = BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)
+    vocoder, patches = (yaml.safe_load((MINI / f"{name}.yaml").read_text()) for name in ("vocoder", "patches"))
+    sizes = {name: vocoder[name] for name in ("channels", "hidden", "layers", "n_fft", "refinements")}
+    torch.manual_seed(seed)
+    with torch.device(device):
+        network = StudentUNet.from_config(json.loads((MINI / "unet.json").read_text()))
+        vae = PatchVAE(patches["patch_size"], patches["latent_channels"])
+        decoder = InverseSTFTVocoder(**sizes)
+        codec = AudioLDMCodec(vae, decoder, None, 0.16, patches["seconds"], patches["refinements"])
+        encoder = BertModel(text, add_pooling_layer=False)
+    for module in (network, encoder):
+        module.eval().requires_grad_(False)
+    return Components(
+        ema=network, codec=codec, text_encoder=TextEncoder(encoder, WordNumbers(text.vocab_size), "random")
     )

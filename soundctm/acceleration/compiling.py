@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from audioldm.library import AutoencoderKL, SpeechT5HifiGan
 from soundctm.acceleration.graphs import Graphs
+from soundctm.audioldm.library import AutoencoderKL, SpeechT5HifiGan
 from soundctm.errors import UserError
 from soundctm.text.conditioning import TextConditioning
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from audioldm.hifigan import run_flat
-from audioldm.library import AutoencoderKL, SpeechT5HifiGan
+from soundctm.audioldm.hifigan import run_flat
+from soundctm.audioldm.library import AutoencoderKL, SpeechT5HifiGan
 
 
 def lay_out(network: nn.Module, codec: nn.Module, device: torch.device) -> None:

@@ -29,7 +29,8 @@ def tune(
     """
     if config.teacher_weights != "float32":
         given = teacher.network
-        teacher.network = copy.deepcopy(given).to(getattr(torch, config.teacher_weights))
+        # nn.Module.to, because diffusers' own `to` warns at every change of precision
+        teacher.network = torch.nn.Module.to(copy.deepcopy(given), getattr(torch, config.teacher_weights))
         given.to("cpu")
     device = student.network.last_weight.device
     channels_last = device.type == "cuda" if config.channels_last is None else config.channels_last
