@@ -57,7 +57,6 @@ def assemble(
     """
     from soundctm.checkpoints import NETWORKS, Components, load_checkpoint, load_codec, load_network, save_checkpoint
     from soundctm.checkpoints.layout import Index
-    from soundctm.data.latents import state_hash
     from soundctm.text import TextEncoder
     from soundctm.training.inputs.source import identity_of
 
@@ -65,7 +64,7 @@ def assemble(
         raise UserError("nothing to assemble: give a teacher, a student or both")
     encoder, parts = TextEncoder.from_pretrained(text_encoder), Components()
     codec = load_codec(codec)
-    identity = identity_of(codec.encoder_state(), state_hash(encoder.model.state_dict())[:12])
+    identity = identity_of(codec.encoder_state(), encoder.identity())
     if student is not None:
         check_made_with(student, identity)
         parts = load_checkpoint(

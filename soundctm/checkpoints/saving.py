@@ -34,9 +34,9 @@ def save_checkpoint(
     """Write `parts` as a checkpoint folder, under a temporary name that is renamed at the end.
 
     `dtype` is the precision of networks and codec on disk (default: theirs), one for all or by part ("teacher", ...);
-    int8 is for networks (soundctm.checkpoints.eight_bit). With `store_text_encoder` the text
-    encoder's weights are written too, else only its name. Raises UserError when `folder` is in the way; `overwrite`
-    replaces an older checkpoint, never a folder of anything else.
+    int8 is for networks (soundctm.checkpoints.eight_bit). With `store_text_encoder` the text encoder's weights are
+    written too, else only its name; those of CLAP's text branch always are, unless it is a hub's. Raises UserError when
+    `folder` is in the way; `overwrite` replaces an older checkpoint, never a folder of anything else.
     """
     folder = Path(folder).absolute()
     if folder.exists() and not folder.is_dir():
@@ -84,7 +84,7 @@ def _write(
         # a copy, because the codec is converted in place for writing and would come back rounded
         copy.deepcopy(parts.codec).save_pretrained(folder / CODEC, given.get(CODEC))
         names.append(CODEC)
-    if parts.text_encoder is not None and store_text_encoder:
+    if parts.text_encoder is not None and (store_text_encoder or parts.text_encoder.stored):
         parts.text_encoder.save_pretrained(folder / TEXT_ENCODER)
         names.append(TEXT_ENCODER)
     if parts.training_config is not None:

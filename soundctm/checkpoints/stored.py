@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
-from transformers import AutoModel, T5EncoderModel
 
 from soundctm.audioldm.vae import VAES
 from soundctm.audioldm.vocoder import VOCODERS
@@ -22,7 +21,7 @@ from soundctm.checkpoints.layout import CONFIG, read_json
 from soundctm.checkpoints.limits import check_config
 from soundctm.checkpoints.weight_files import read_weights, shapes_in
 from soundctm.errors import UserError
-from soundctm.text.sources import read_model_config
+from soundctm.text.sources import maker, read_model_config
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 # What the libraries raise for values that do not go together.
@@ -61,8 +60,7 @@ def check_text_encoder(folder: Path) -> None:
     read_config(folder)
 
     def make() -> nn.Module:
-        config = read_model_config(folder)
-        return T5EncoderModel(config) if config.model_type == "t5" else AutoModel.from_config(config)
+        return maker(read_model_config(folder))()
 
     given = shapes_in(folder)
     with torch.device("meta"):

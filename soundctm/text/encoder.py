@@ -29,6 +29,8 @@ class TextEncoder(nn.Module):
     captions are padded and masked in the encoder, so that it sees few different shapes.
     """
 
+    stored = False  # whether a checkpoint needs its weights beside its name
+
     def __init__(
         self,
         model: PreTrainedModel,
@@ -55,16 +57,27 @@ class TextEncoder(nn.Module):
     ) -> TextEncoder:
         """The encoder called `name`: a folder, `package:NAME/FOLDER` or a hub id (see soundctm.text.sources).
 
-        `tokenizer` names another place for the tokenizer, looked at when it is first needed. Raises UserError when
-        the encoder is not there.
+        `tokenizer` names another place for the tokenizer, looked at when it is first needed. CLAP's text branch is a
+        `ClapTextEncoder`. Raises UserError when the encoder is not there.
         """
         name = os.fspath(name)
-        return cls(load_model(name, dtype), tokenizer or load_tokenizer(name), name, cache_entries)
+        model = load_model(name, dtype)
+        if model.config.model_type == "clap_text_model":
+            from soundctm.text.clap import clap_of_folder
+
+            return clap_of_folder(model, tokenizer or load_tokenizer(name), name, cache_entries)
+        return cls(model, tokenizer or load_tokenizer(name), name, cache_entries)
 
     @property
     def dim(self) -> int:
         """Width D of the hidden states."""
         return self.model.config.hidden_size
+
+    def identity(self) -> str:
+        """Tells what captions are encoded to: a hash of the weights, and of what is taken from them."""
+        from soundctm.data.latents import state_hash
+
+        return state_hash(self.model.state_dict())[:12]
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PACKAGE = "package:"
+STRICT = ("ClapTextModelWithProjection",)  # a CLAP of another make would be read without its projection
 
 
 @dataclass(frozen=True)
@@ -52,28 +53,54 @@ def resolve(name: str) -> Source:
 
 
 def load_model(name: str, dtype: torch.dtype) -> PreTrainedModel:
-    """The encoder called `name` in eval mode: `T5EncoderModel` for T5, else what `AutoModel` picks.
+    """The encoder called `name` in eval mode: the encoder of T5, the text branch of CLAP, else what `AutoModel` picks.
 
     Raises UserError when it cannot be read.
     """
     source = resolve(name)
     with _readable(name, source, "model"):
         with sparingly():
-            from transformers import AutoConfig, AutoModel, T5EncoderModel
+            from transformers import AutoConfig
 
             if source.local:
                 config = read_model_config(Path(source.path))
             else:
                 config = AutoConfig.from_pretrained(source.path, trust_remote_code=False)
-            kind = T5EncoderModel if config.model_type == "t5" else AutoModel
-            make = kind.from_config if kind is AutoModel else kind
-            model = _loaded_plainly(Path(source.path), make, config) if source.local else None
+            config = config.text_config if config.model_type == "clap" else config
+            model = _loaded_plainly(Path(source.path), maker(config)) if source.local else None
         if model is None:
             own = {"config": config, "local_files_only": source.local, "dtype": dtype}
-            if kind is AutoModel:
+            if (kind := _kind(config)) is None:
+                from transformers import AutoModel as kind
+
                 own["trust_remote_code"] = False
-            model = kind.from_pretrained(source.path, **own)
+            model, report = kind.from_pretrained(source.path, output_loading_info=True, **own)
+            if kind.__name__ in STRICT and report["missing_keys"]:  # random numbers stand in their place
+                missing = ", ".join(sorted(report["missing_keys"])[:3])
+                raise ValueError(f"it lacks {len(report['missing_keys'])} weights ({missing}, ...)")
         return model.to(dtype).eval()
+
+
+def maker(config: PreTrainedConfig) -> Callable[[], PreTrainedModel]:
+    """What makes the encoder of `config` with random weights."""
+    if (kind := _kind(config)) is not None:
+        return lambda: kind(config)
+    from transformers import AutoModel
+
+    return lambda: AutoModel.from_config(config, trust_remote_code=False)
+
+
+def _kind(config: PreTrainedConfig) -> type[PreTrainedModel] | None:
+    """The class of a model of which an encoder is only a part."""
+    if config.model_type == "t5":
+        from transformers import T5EncoderModel
+
+        return T5EncoderModel
+    if config.model_type == "clap_text_model":
+        from transformers import ClapTextModelWithProjection
+
+        return ClapTextModelWithProjection
+    return None
 
 
 def read_model_config(folder: Path) -> PreTrainedConfig:
@@ -88,13 +115,12 @@ def read_model_config(folder: Path) -> PreTrainedConfig:
     return CONFIG_MAPPING[kind].from_dict(values)
 
 
-def _loaded_plainly(folder: Path, make: Callable, config: PreTrainedConfig) -> PreTrainedModel | None:
-    """The model in `folder`, if its files hold exactly the tensors of the model that `make(config)` gives.
+def _loaded_plainly(folder: Path, make: Callable[[], PreTrainedModel]) -> PreTrainedModel | None:
+    """The model in `folder`, if its files hold exactly the tensors of the model that `make` gives.
 
     The library's own loader, which takes of other models what fits, imports torch's compiler on the way: seconds.
     """
-    state = read_weights(folder)
-    model = make(config)
+    state, model = read_weights(folder), make()
     buffers = {name for name, _ in model.named_buffers()}  # some files hold those that a model makes itself
     own = model.state_dict(keep_vars=True)
     state = {name: value for name, value in state.items() if name in own or name not in buffers}

@@ -129,7 +129,7 @@ def open_sounds(config: SourceConfig, accelerator: Accelerator) -> Opened:
 
     codec = load_codec(config.codec)
     encoder = TextEncoder.from_pretrained(config.text_encoder_name)
-    encoder_hash = state_hash(encoder.model.state_dict())[:12]
+    encoder_hash = encoder.identity()
     encoder.to(accelerator.device)
     data, held_out = open_latents(config, codec, accelerator)
     texts = CaptionStore(encoder, Path(config.cache_dir) / "captions", encoder_hash)
