@@ -22,7 +22,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from soundctm.errors import UserError
@@ -79,18 +79,18 @@ def latent_dataset(
     batch_size: int = 32,
     device: str | torch.device = "cpu",
     bf16: bool = False,
+    workers: int = 0,
     progress: bool = True,
 ) -> LatentDataset:
     """Moments of items start .. start + count - 1 of `corpus`, from `path` if it was made for the same key.
 
     `codec` needs `.moments(waveform) -> (mean, logvar)`, `.encoder_state()`, `.device` and `.scale_factor`. It is
-    moved to `device` and back; `bf16` halves the time and keeps 3 digits, as float16 storage nearly does. Another key
-    or a damaged file means building and replacing the file.
+    moved to `device` and back; `bf16` halves the time and keeps 3 digits, as float16 storage nearly does. So many
+    `workers` compose while this process encodes; the items are the same for any number. Another key or a damaged file
+    means building and replacing the file.
     """
     if count < 1:
         raise UserError(f"the number of items is {count}; it must be positive")
-    from soundctm.data.compose import build_items  # it needs the sound libraries, which reading latents does without
-
     path = Path(path)
     key = cache_key(corpus, codec, count, start)
     found = read_latents(path, key)
@@ -103,15 +103,20 @@ def latent_dataset(
     made_with = hashlib.sha256(f"{key} {batch_size} {bf16}".encode()).hexdigest()[:16]
     parts = path.with_name(f"{path.name}.parts") / made_with
     sweep(parts)
-    made = []
+    size = PART * batch_size
+    numbers = {first: min(size, count - first) for first in range(0, count, size)}
+    made = {first: read_latents(_part(parts, first), f"{number} from {first}") for first, number in numbers.items()}
+    absent = [first for first in numbers if made[first] is None]
+    batches = {first: _batches(first, numbers[first], batch_size) for first in absent}
+    items = _Items(corpus, start, [batch for first in absent for batch in batches[first]])
+    composed = iter(DataLoader(items, batch_size=None, num_workers=workers))
     home = codec.device
     codec.to(device)
 
-    def encode(first: int, number: int) -> LatentDataset:
+    def encode(first: int) -> LatentDataset:
         means, logvars, captions, labels = [], [], [], []
-        for at in range(first, first + number, batch_size):
-            size = min(batch_size, first + number - at)
-            waveforms, some_captions, some_labels = build_items(corpus, size, start + at)
+        for _ in batches[first]:
+            waveforms, some_captions, some_labels = next(composed)
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
                 mean, logvar = codec.moments(waveforms.to(device))
             means.append(mean.half().cpu())
@@ -121,22 +126,46 @@ def latent_dataset(
         return LatentDataset(torch.cat(means), torch.cat(logvars), captions, labels, float(codec.scale_factor))
 
     try:
-        for first in tqdm(range(0, count, size := PART * batch_size), "latents", unit="part", disable=not progress):
-            part, number = parts / f"{first:08d}.safetensors", min(size, count - first)
-            found = read_latents(part, f"{number} from {first}")
-            if found is None:
-                found = encode(first, number)
-                write_latents(found, part, f"{number} from {first}")
-            made.append(found)
+        for first in tqdm(absent, "latents", unit="part", disable=not progress):
+            made[first] = encode(first)
+            write_latents(made[first], _part(parts, first), f"{numbers[first]} from {first}")
     finally:
         codec.to(home)
     # contiguous, as the file gives them back: a kernel's rounding depends on the memory layout
-    mean, logvar = (torch.cat([getattr(part, name) for part in made]).contiguous() for name in ("mean", "logvar"))
-    captions, labels = ([text for part in made for text in getattr(part, name)] for name in ("captions", "labels"))
+    mean = torch.cat([part.mean for part in made.values()]).contiguous()
+    logvar = torch.cat([part.logvar for part in made.values()]).contiguous()
+    captions, labels = (
+        [text for part in made.values() for text in getattr(part, name)] for name in ("captions", "labels")
+    )
     dataset = LatentDataset(mean, logvar, captions, labels, float(codec.scale_factor))
     write_latents(dataset, path, key)
     shutil.rmtree(parts.parent, ignore_errors=True)
     return dataset
+
+
+class _Items(Dataset):
+    """`items[k]` are the waveforms, captions and labels of batch k, composed wherever they are asked for."""
+
+    def __init__(self, corpus: ComposedCorpus, start: int, batches: list[tuple[int, int]]) -> None:
+        self.corpus, self.start, self.batches = corpus, start, batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, list[str], list[str]]:
+        from soundctm.data.compose import build_items  # it needs the sound libraries, reading latents does without
+
+        first, number = self.batches[index]
+        return build_items(self.corpus, number, self.start + first)
+
+
+def _batches(first: int, number: int, size: int) -> list[tuple[int, int]]:
+    """(first item, number of items) of the batches of a part."""
+    return [(at, min(size, first + number - at)) for at in range(first, first + number, size)]
+
+
+def _part(folder: Path, first: int) -> Path:
+    return folder / f"{first:08d}.safetensors"
 
 
 def cache_key(corpus: ComposedCorpus, codec: Any, count: int, start: int = 0) -> str:

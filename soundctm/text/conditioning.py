@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,11 @@ class TextConditioning:
     @staticmethod
     def cat(parts: Sequence[TextConditioning]) -> TextConditioning:
         """All rows of `parts` in order, padded with zeros to the longest of them."""
-        return TextConditioning.from_rows(itertools.chain.from_iterable(part._padded_rows() for part in parts))
+        length = max(part.mask.shape[1] for part in parts)
+        missing = [length - part.mask.shape[1] for part in parts]
+        hidden = [F.pad(part.hidden, (0, 0, 0, more)) for part, more in zip(parts, missing, strict=True)]
+        mask = [F.pad(part.mask, (0, more)) for part, more in zip(parts, missing, strict=True)]
+        return TextConditioning(torch.cat(hidden), torch.cat(mask))
 
     @staticmethod
     def from_rows(rows: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> TextConditioning:
@@ -52,6 +56,3 @@ class TextConditioning:
         hidden, mask = zip(*rows, strict=True)
         pad = torch.nn.utils.rnn.pad_sequence
         return TextConditioning(pad(hidden, batch_first=True), pad(mask, batch_first=True))
-
-    def _padded_rows(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        return list(zip(self.hidden, self.mask, strict=True))

@@ -61,12 +61,17 @@ class LatentRows:
 
 @dataclass
 class Batch:
-    """Clean latents [B, C, T/4, F], the text rows, the empty prompt's rows, and their numbers in the global batch."""
+    """Clean latents [B, C, T/4, F], the text rows, the empty prompt's rows, and their numbers in the global batch.
+
+    Rows whose trajectories are known bring their `states` [B, N, C, ...], and the `omega` [B] they were solved with.
+    """
 
     latents: torch.Tensor
     text: TextConditioning
     empty: TextConditioning
     rows: range
+    states: torch.Tensor | None = None
+    omega: torch.Tensor | None = None
 
 
 class LatentBatches:
@@ -175,4 +180,8 @@ def on_device(rows: LatentRows, texts: Texts, codec: Any, device: torch.device |
         mean, logvar = codec.moments(rows.waveforms.to(device))
         latents[rows.mixed] = sample(mean, logvar, rows.noise.to(device), codec.scale_factor)
     text, empty = texts.encode(rows.captions), texts.encode([""] * len(rows.captions))
-    return Batch(latents, text.to(device), empty.to(device), rows.rows)
+    states, omega = getattr(rows, "states", None), getattr(rows, "omega", None)
+    return Batch(
+        latents, text.to(device), empty.to(device), rows.rows,
+        None if states is None else states.to(device), None if omega is None else omega.to(device),
+    )  # fmt: skip

@@ -51,8 +51,9 @@ def open_corpus(
         corpus = ComposedCorpus(rows, config.corpus, seed=seed, num_samples=samples, highpass=config.highpass)
         path = folder / f"{split}-{count}.safetensors"
         return latent_dataset(
-            corpus, codec, count, path, batch_size=4, device=accelerator.device,
-            bf16=accelerator.mixed_precision == "bf16", progress=accelerator.is_main_process,
+            corpus, codec, count, path, batch_size=4 if accelerator.device.type == "cpu" else 64,
+            device=accelerator.device, bf16=accelerator.mixed_precision == "bf16",
+            workers=worker_count(config.num_workers, accelerator.device), progress=accelerator.is_main_process,
         )  # fmt: skip
 
     with accelerator.local_main_process_first():

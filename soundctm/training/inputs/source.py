@@ -61,6 +61,9 @@ class SourceConfig:
     )
     max_bad_clips: float = option(0.01, "share of the clips that may be unreadable before the run stops", low=0, high=1)
     validate_data: bool = option(False, "only check the sounds of train_file and validation_file, report, and end")
+    resident: bool = option(
+        False, "keep all latents and hidden states in the device's memory, where a small network waits for them else"
+    )
     fad_reference: str | None = option(None, "folder of real clips: every validation logs the FAD of its sample_clips")
     fad_extractor: str = option("yamnet", "network of that FAD (numerical_evaluation.py lists them)")
     cache_dir: str = option("exp/cache", "where latents and hidden states of captions are kept between runs")

@@ -16,8 +16,10 @@ from accelerate import Accelerator
 
 from soundctm.checkpoints import Components
 from soundctm.distributed import mean_over_processes
+from soundctm.errors import UserError
 from soundctm.networks import Network
-from soundctm.training.inputs.batches import Batch, LatentBatches, LatentRows, mixed_rows, on_device
+from soundctm.training.inputs.batches import Batch, LatentBatches, LatentRows, Latents, mixed_rows, on_device
+from soundctm.training.inputs.resident import Numbers, ResidentBatches
 from soundctm.training.inputs.source import check_bad, open_source
 from soundctm.training.tasks.task import Task
 
@@ -42,9 +44,7 @@ class DiffusionTask(Task):
         self.codec, self.encoder = opened.codec, opened.encoder  # None where the training is from a bundle
         self.texts, self.text_dim, self.made_with = opened.texts, opened.text_dim, opened.identity
         self.one_token = opened.one_token
-        self.source = LatentBatches(
-            data, self.shares.total, config.uncond_prob, config.seed, mix_share=config.mix_share
-        )
+        self.source = self.batches_of(data, self.shares.total)
         self.held_out = LatentBatches(held_out, 0, 0.0, HELD_OUT_SEED, shuffle=False) if held_out else None
         self.bad_clips = set(getattr(data, "reasons", {}).values())
         schedule = config.schedule
@@ -56,11 +56,23 @@ class DiffusionTask(Task):
         for parameter in network.idle_parameters(self.one_token):
             parameter.requires_grad_(False)
 
-    def with_text(self, rows: LatentRows) -> Batch:
+    def batches_of(self, data: Latents, total: int) -> LatentBatches | ResidentBatches:
+        """Shuffled global batches of `total` rows of `data`."""
+        config = self.config
+        if config.resident:
+            if config.mix_share:
+                raise UserError("mix_share mixes sounds as they come; with resident there are only latents")
+            with self.accelerator.autocast():
+                return ResidentBatches(data, self.texts, total, config.uncond_prob, config.seed, self.device)
+        return LatentBatches(data, total, config.uncond_prob, config.seed, mix_share=config.mix_share)
+
+    def with_text(self, rows: LatentRows | Numbers) -> Batch:
         """A batch of `source` on the device, with its captions encoded.
 
         Raises UserError when too many clips turned out to be unreadable.
         """
+        if isinstance(rows, Numbers):
+            return self.source.gathered(rows)
         if new := set(rows.bad) - self.bad_clips:
             self.bad_clips |= new
             check_bad(self.bad_clips, len(self.source.data), self.config.max_bad_clips)

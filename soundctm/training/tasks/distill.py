@@ -34,10 +34,11 @@ from soundctm.distillation.official_flags import add_dead_flags as add_dead_flag
 from soundctm.ema import update_ema
 from soundctm.errors import UserError
 from soundctm.schedule import SigmaSchedule
-from soundctm.training.inputs.batches import Batch, LatentBatches, LatentRows
+from soundctm.training.inputs.batches import Batch, LatentRows
+from soundctm.training.inputs.resident import Numbers, ResidentBatches, ResidentTrajectories
 from soundctm.training.inputs.rows import device_generator, generator, generators, normal
 from soundctm.training.inputs.source import SourceConfig, check_source
-from soundctm.training.inputs.trajectories import StoredTrajectories, TrajectoryRows, solve_trajectories
+from soundctm.training.inputs.trajectories import StoredTrajectories, solve_trajectories
 from soundctm.training.running import loop
 from soundctm.training.running.options import RunConfig, start_accelerator
 from soundctm.training.running.schedule import Schedule
@@ -158,7 +159,7 @@ class DistillTask(DiffusionTask):
         shard_network(self.target.network, mesh, trained=False)
         self.optimizer = self.parts["optimizer"] = shard_optimizer(self.optimizer, self.student)
 
-    def stored_trajectories(self, step: Distillation) -> StoredTrajectories:
+    def stored_trajectories(self, step: Distillation) -> StoredTrajectories | ResidentTrajectories:
         """The trajectories of the configuration, those that are not on disk yet solved now, by all processes."""
         config, source = self.config, self.source
         folder = Path(config.cache_dir) / "trajectories"
@@ -170,7 +171,10 @@ class DistillTask(DiffusionTask):
                     "%d trajectories are enough for %d clips: %d per clip, not %d in all (--trajectories_per_clip)",
                     count, len(source.data), config.trajectories_per_clip, config.trajectories,
                 )  # fmt: skip
-        clips = LatentBatches(source.data, count, config.uncond_prob, config.seed, mix_share=config.mix_share)
+        clips = self.batches_of(source.data, count)
+        if isinstance(clips, ResidentBatches):
+            with self.accelerator.autocast():
+                return ResidentTrajectories(clips, step, self.shares.total, config.per_device_train_batch_size)
         place = solve_trajectories(step, clips, self.with_text, folder, self.identity, self.accelerator)
         return StoredTrajectories(place, source.data, count, self.shares.total, config.seed)
 
@@ -183,16 +187,16 @@ class DistillTask(DiffusionTask):
         synchronise([self.student.network], last)
         yield
 
-    def outcome(self, batch: LatentRows, moment: Moment) -> Outcome:
-        shape = batch.latents.shape[1:]
+    def outcome(self, batch: LatentRows | Numbers, moment: Moment) -> Outcome:
         seed, total = self.config.seed, self.shares.total
         device = self.device if self.config.device_noise else None
+        rows = self.with_text(batch)
+        shape = rows.latents.shape[1:]
         draws = draw_rows(self.config, seed, moment.step, batch.rows, total, shape, moment.done, device)
-        states = None
-        if isinstance(batch, TrajectoryRows):
-            draws, states = dataclasses.replace(draws, omega=batch.omega), batch.states.to(self.device)
+        if rows.states is not None:
+            draws = dataclasses.replace(draws, omega=rows.omega)
         with self.accelerator.autocast():  # accelerate sees to that only where it wraps the model
-            losses = self.model(self.with_text(batch), draws.to(self.device), states)
+            losses = self.model(rows, draws.to(self.device), rows.states)
         values = {**named(losses), "solver_steps": torch.tensor(float(draws.solver_steps))}
         if draws.omega is not None:
             values["omega"] = draws.omega.mean()

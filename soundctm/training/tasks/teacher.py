@@ -26,6 +26,7 @@ from soundctm.places import shipped
 from soundctm.schedule import SigmaSchedule, append_dims
 from soundctm.text import TextConditioning
 from soundctm.training.inputs.batches import Batch, LatentRows
+from soundctm.training.inputs.resident import Numbers
 from soundctm.training.inputs.rows import device_generator, generators, normal
 from soundctm.training.inputs.source import SourceConfig, check_source
 from soundctm.training.running import loop
@@ -124,7 +125,7 @@ class TeacherTask(DiffusionTask):
         self.parts = {"model": self.model, "average": self.average, "optimizer": self.optimizer}
         self.schedule = Schedule(config.max_train_steps, config.warmup_steps, config.max_minutes)
 
-    def outcome(self, batch: LatentRows, moment: Moment) -> Outcome:
+    def outcome(self, batch: LatentRows | Numbers, moment: Moment) -> Outcome:
         self.model.train()
         config = self.config
         if config.device_noise:

@@ -60,6 +60,15 @@ def test_moments_and_reuse(corpus, tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["latents.safetensors"]
 
 
+def test_workers_compose_the_same_items(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(latents, "PART", 2)
+    alone, helped = (
+        latent_dataset(corpus, TinyCodec(), 7, tmp_path / f"{n}.safetensors", batch_size=2, workers=n, progress=False)
+        for n in (0, 2)
+    )
+    assert torch.equal(alone.mean, helped.mean) and alone.captions == helped.captions
+
+
 def test_another_vae_or_count_builds_again(corpus, tmp_path):
     codec, path = TinyCodec(), tmp_path / "latents.safetensors"
     latent_dataset(corpus, codec, 2, path, progress=False)
