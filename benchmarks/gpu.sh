@@ -9,13 +9,13 @@
 # its own, less where SECONDS_AT_MOST leaves less, and writes every row as soon as it is measured: what runs out of time
 # keeps what it has. A part that fails is named in the JSON with the end of its output, and the others go on. gpu.json is
 # joined anew after every part. WHEELS: a folder of wheels to install first, for machines without network. PYTHON: the
-# interpreter. PARTS: only these, of unet train dit mini inductor.
+# interpreter. PARTS: only these, of unet train dit mini inductor inductor32.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root" || exit 1
 PYTHON=${PYTHON:-python}
 OUT=${OUT:-$root/outputs/gpu}
-PARTS=${PARTS:-unet train dit mini inductor}
+PARTS=${PARTS:-unet train dit mini inductor inductor32}
 export HF_HUB_OFFLINE=1
 
 case ${1:-} in
@@ -34,12 +34,12 @@ fi
 mkdir -p "$OUT" || exit 1
 rm -f "$OUT"/*.json "$OUT"/*.log "$OUT"/*.status
 
-part() { # name, seconds at most, command...
+part() { # name, seconds at most, command...; with LEAST seconds or it is not begun
     local name=$1 limit=$(($2 * slack)) left=$((most - SECONDS)) began=$SECONDS # a CPU may be busy with other things
     shift 2
     [[ " $PARTS " == *" $name "* ]] || return 0
     if ((limit > left)); then limit=$left; fi
-    if ((limit < 5)); then
+    if ((limit < ${LEAST:-10})); then
         echo "== $name: no time left"
         echo "not begun" >"$OUT/$name.status"
         return 0
@@ -72,7 +72,11 @@ inference dit 40 --model dit --size "$size" --batch_sizes $dit_batches --steps $
 inference mini 25 --model mini --batch_sizes $mini_batches --steps $mini_steps --repeats 2 --modes eager graphs
 # Compiling takes most of this one's time.
 if [[ $device == cuda ]]; then
-    inference inductor 80 --model unet --size "$size" --batch_sizes 1 --steps 1 --repeats "$repeats" --modes inductor
+    for clips in 1 32; do
+        [[ $clips == 1 ]] && name=inductor || name=inductor$clips
+        LEAST=45 inference "$name" 80 --model unet --size "$size" --batch_sizes $clips --steps 1 --repeats "$repeats" \
+            --modes inductor
+    done
 fi
 
 echo "written: $OUT/gpu.json"

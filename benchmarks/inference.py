@@ -154,6 +154,8 @@ class Measurement:
         """Measure everything; `done` is called after each entry. Raises UserError when float32 clips do not agree."""
         for mode in self.args.modes:
             pipe = _pipeline(self.parts, self.args, self.device)
+            if self.work is None:  # before it is compiled: graphs hide what they compute
+                self.work = tflop(stages_of(pipe), functools.partial(self._ours, pipe, 1, 1))
             if mode != EAGER:
                 pipe.compile(mode)
             for steps in self.args.steps:
@@ -190,8 +192,6 @@ class Measurement:
         if official:
             stages = stage_seconds(stages_of(self.plain), ways[0], self.device)
             self.official[steps] = _way(walls[0], 1, peaks[0], stages)
-        if self.work is None:
-            self.work = tflop(stages_of(pipe), functools.partial(self._ours, pipe, 1, 1)) if mode == EAGER else None
         for count in args.batch_sizes:
             stages = stage_seconds(stages_of(pipe), ways[count], self.device)
             way = _way(walls[count], count, peaks[count], stages)
@@ -227,8 +227,6 @@ class Measurement:
 
     def _share(self, entry: dict[str, Any]) -> dict[str, float]:
         """TFLOP of the call and of its network, and what share of the device's rate the network reaches."""
-        if self.work is None:
-            return {}
         whole, network = self.work
         own = network * entry["steps"] * entry["batch_size"]
         found = {"tflop": own + (whole - network) * entry["batch_size"], "network_tflop": own}

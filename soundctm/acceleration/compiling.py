@@ -1,7 +1,7 @@
 """`pipe.compile()`: the parts of a pipeline as CUDA graphs, and their blocks compiled on request.
 
     graphs       text encoder, network, VAE decoder and vocoder as CUDA graphs; a new shape costs a second or two
-    inductor     the blocks of which networks repeat many are compiled as well, which fuses what lies between matrix
+    inductor     the blocks that the network repeats are compiled as well, which fuses what lies between matrix
                  products; on a GPU the graphs hold the compiled blocks. The first call of a shape compiles for a minute
 
 Results are those of the pipeline as it is, up to rounding.
@@ -14,6 +14,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from soundctm.acceleration.graphs import Graphs
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 MODES = ("graphs", "inductor")
 TOKENS = 16  # lengths of text are rounded up to a multiple of this, so that few graphs serve all captions
-REPEATED = ("BasicTransformerBlock", "ResnetBlock2D", "StableAudioDiTBlock")  # the library's names
+REPEATED = ("BasicTransformerBlock", "ResnetBlock2D", "StableAudioDiTBlock")  # by their classes' names
 VARIANTS = 64  # shapes in which one kind of block occurs within a network
 
 
@@ -58,11 +59,12 @@ def compile_pipeline(pipe: SoundCTMPipeline, mode: str = "graphs", graphs: Graph
     if mode not in MODES:
         raise UserError(f"there is no way of compiling called {mode!r}; it must be one of {', '.join(MODES)}")
     done = Compiled(mode, graphs or Graphs())
-    codec = pipe.codec
     if mode == "inductor":
-        done.blocks = compile_blocks(pipe.denoiser) + compile_blocks(codec)
-        if not done.blocks:
-            done.remarks.append("there are no blocks that compiling is known to help")
+        reason = why_not_compiled(pipe.device)
+        if reason is None:
+            done.blocks = compile_blocks(pipe.denoiser)
+        else:
+            done.remarks.append(f"torch cannot compile here, so the blocks run as they are: {reason}")
     if pipe.device.type == "cuda" or done.graphs.any_device:
         _graph_parts(pipe, done)
     else:
@@ -70,6 +72,19 @@ def compile_pipeline(pipe: SoundCTMPipeline, mode: str = "graphs", graphs: Graph
     for remark in done.remarks:
         log.warning("%s", remark)
     return done
+
+
+def why_not_compiled(device: torch.device) -> str | None:
+    """None where torch can compile for `device`; else why not, as where there is no C++ compiler."""
+    try:
+        torch.compile(_probe, dynamic=False)(torch.zeros(8, device=device))
+    except RuntimeError as error:
+        return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return None
+
+
+def _probe(x: torch.Tensor) -> torch.Tensor:
+    return x.sin() + 1
 
 
 def compile_blocks(module: nn.Module) -> int:

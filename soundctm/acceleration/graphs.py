@@ -162,8 +162,7 @@ class _without_autocast_cache:  # noqa: N801  (used like a function)
 def _numbers_format(tensors: list[torch.Tensor]) -> Hashable:
     """What else decides which kernels run."""
     kind = tensors[0].device.type if tensors else "cpu"
-    autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-    return autocast, torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
 
 
 def _shape_of(value: Any, tensors: list[torch.Tensor]) -> Hashable:

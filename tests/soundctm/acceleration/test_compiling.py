@@ -60,6 +60,16 @@ def test_a_machine_without_a_gpu_says_so_and_runs_as_it_is(parts, caplog):
         SoundCTMPipeline(parts, "ema", "cpu").compile("fast")
 
 
+def test_where_torch_cannot_compile_blocks_run_as_they_are(parts, monkeypatch):
+    def refuse(*_, **__):
+        raise RuntimeError("no C++ compiler found\nmore")
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    done = SoundCTMPipeline(parts, "ema", "cpu").compile("inductor")
+    assert done.blocks == 0
+    assert done.remarks[0] == "torch cannot compile here, so the blocks run as they are: no C++ compiler found"
+
+
 def test_the_repeated_blocks_are_those_that_are_compiled():
     network = random_unet_model("tiny", torch.device("cpu")).ema
     count = compile_blocks(network)
