@@ -36,6 +36,7 @@ class AudioLDMCodec(nn.Module):
     """
 
     sample_format = "PCM_16"  # of wavs, as soundfile names it
+    reading = "normalised"  # how its clips are read from files (soundctm.data.audio)
 
     def __init__(
         self,

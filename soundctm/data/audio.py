@@ -1,12 +1,18 @@
-"""Reading sound files the way the official model was trained on them.
+"""Reading sound files the way the official models were trained on them.
 
-A clip is the first channel, resampled (kaiser-windowed sinc, rolloff 0.95), with its mean removed and its peak at 0.5,
-cut or zero-padded to a fixed length, and peak-normalised once more. Peaks are plain maxima of |x|, so 0.5 is -6 dBFS.
-Silence and constants become zeros where the official reader divides by zero.
+"normalised", of SoundCTM at 16 kHz: the first channel, resampled (kaiser-windowed sinc, rolloff 0.95), with its mean
+removed and its peak at 0.5, cut or zero-padded to a fixed length, and peak-normalised once more. Peaks are plain maxima
+of |x|, so 0.5 is -6 dBFS. Silence and constants become zeros where the official reader divides by zero.
+
+"plain", of SoundCTM-DiT at 44.1 kHz: all channels resampled (Hann-windowed sinc, rolloff 0.99), cut or zero-padded,
+limited to [-1, 1], then their mean. A clip keeps its level.
+
+Which of them a codec wants it says itself, in `reading`; `ClipForm` holds all that makes a clip of a sound.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from pathlib import Path
@@ -29,6 +35,8 @@ ENORMOUS = 2.0**32  # samples beyond those of any integer format written as floa
 STREAMED = 0xFFFF_0000  # bytes; a wav of unknown length says at least as many
 AT_ONCE = 2**24  # samples, of all channels, that are read together
 MOST_SAMPLES = 2**31  # of all channels; 12 hours of 48 kHz mono, 8 GiB as floats
+READINGS = ("normalised", "plain")
+LOUDEST = 100.0  # |sample| of a file that is read as it is; beyond, its samples are of another scale than [-1, 1]
 LOWEST_RATE, HIGHEST_RATE = 100, 10_000_000  # Hz that a sound file may say
 
 
@@ -63,6 +71,43 @@ def clip_of(
     if largest > ENORMOUS:  # sums of such samples would overflow; the peak is set below
         first = first / largest
     return fit_clip(remove_rumble(resample(first, rate, sampling_rate), sampling_rate, highpass), num_samples)
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipForm:
+    """What a sound becomes before it is encoded: `num_samples` at `sampling_rate` Hz, read in one of `READINGS`.
+
+    `highpass` in Hz takes rumble away (`remove_rumble`); 0 is the official reading.
+    """
+
+    num_samples: int
+    sampling_rate: int = SAMPLING_RATE
+    reading: str = READINGS[0]
+    highpass: float = 0.0
+
+    def load(self, path: str | os.PathLike) -> Tensor:
+        """The file as a clip, float32 [num_samples]. Raises UserError as `read_audio`, and as `of`."""
+        return self.of(*_read(path), str(path))
+
+    def of(self, samples: Tensor, rate: int, name: str = "a sound") -> Tensor:
+        """Decoded samples [channels, n] at `rate` Hz as a clip. Raises UserError where "plain" samples are no sound."""
+        if self.reading == "normalised":
+            return clip_of(samples, rate, self.num_samples, self.sampling_rate, self.highpass)
+        if (largest := samples.abs().max()) > LOUDEST:
+            raise UserError(f"{name} peaks at {largest:.3g}, and its level is kept; samples must lie in [-1, 1]")
+        sound = resample(samples, rate, self.sampling_rate, "plain")
+        sound = remove_rumble(sound, self.sampling_rate, self.highpass)[:, : self.num_samples]
+        return torch.nn.functional.pad(sound, (0, self.num_samples - sound.shape[1])).clamp(-1, 1).mean(0)
+
+    @property
+    def name(self) -> str:
+        """For folders of what is made from such clips; what is as in the first release is left out."""
+        parts = [str(self.num_samples)]
+        if self.sampling_rate != SAMPLING_RATE:
+            parts.append(f"at{self.sampling_rate}")
+        if self.reading != READINGS[0]:
+            parts.append(self.reading)
+        return "-".join(parts + ([f"{self.highpass:g}Hz"] if self.highpass else []))
 
 
 def fit_clip(waveform: Tensor, num_samples: int) -> Tensor:

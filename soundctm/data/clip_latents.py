@@ -1,11 +1,11 @@
 """VAE moments of one's own clips, encoded once and kept on disk: one small file per clip.
 
-    <folder>/<VAE>-<samples>-30Hz/ab/abcdef...-0.safetensors     mean, logvar float16 [C, T/4, F], unscaled
+    <folder>/<codec>-<samples>-30Hz/ab/abcdef...-0.safetensors   mean, logvar float16 [C, T, ...], unscaled
     <folder>/hashes-<process>.jsonl                         content hash by path, size and time of change
 
-A file's name is the hash of the sound file's content and the segment's first sample; the folder's name tells the VAE,
-its precision, the segment's length and the high-pass filter. So a changed sound, another VAE, length or filter is
-encoded anew, a sound that was moved is not, and an interrupted encoding goes on where it was.
+A file's name is the hash of the sound file's content and the segment's first sample; the folder's name tells the codec,
+its precision and the form of the clip (`ClipForm.name`: length, rate, reading, high-pass filter). So a changed sound,
+another codec or form is encoded anew, a sound that was moved is not, and an interrupted encoding goes on where it was.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from soundctm.data.audio import load_clip
+from soundctm.data.audio import ClipForm
 from soundctm.data.dataset import CaptionedFile
 from soundctm.data.latents import state_hash
 from soundctm.errors import UserError
@@ -50,9 +50,8 @@ class ClipLatents:
     paths: Sequence[Path | None]
     reasons: dict[int, str]  # why not, by index
     scale_factor: float
-    shape: tuple[int, ...]  # [C, T/4, F]
-    num_samples: int
-    highpass: float = 0.0  # Hz
+    shape: tuple[int, ...]  # [C, T, ...]
+    form: ClipForm
 
     def __post_init__(self) -> None:
         self.captions = [file.caption for file in self.files]
@@ -82,21 +81,20 @@ class ClipLatents:
         return dataclasses.replace(self, files=files, paths=paths, reasons={})
 
     def heard(self, index: int) -> tuple[Tensor, str]:
-        """The sound itself, float32 [num_samples], and its caption. Raises UserError as `load_clip` does."""
+        """The sound itself, float32 [samples], and its caption. Raises UserError as `ClipForm.load` does."""
         file = self.files[index]
-        return load_clip(file.path, self.num_samples, highpass=self.highpass), file.caption
+        return self.form.load(file.path), file.caption
 
 
 def clip_latents(
     files: Sequence[CaptionedFile],
     codec: Any,
     folder: str | os.PathLike,
-    num_samples: int,
+    form: ClipForm,
     *,
     device: torch.device | str = "cpu",
     bf16: bool = False,
     batch_size: int = 8,
-    highpass: float = 0.0,
     workers: int = 0,
     rank: int = 0,
     world: int = 1,
@@ -105,21 +103,19 @@ def clip_latents(
 ) -> ClipLatents:
     """The latents of `files`, of which this process encodes every `world`-th that is not on disk yet.
 
-    `gather` joins the lists of all processes (accelerate.utils.gather_object). `codec` as for `latent_dataset`,
-    `highpass` in Hz as for `load_clip`.
+    `gather` joins the lists of all processes (accelerate.utils.gather_object). `codec` as for `latent_dataset`.
     """
     folder = Path(folder)
     precision = "-bf16" if bf16 else ""
-    filtered = f"-{highpass:g}Hz" if highpass else ""
-    place = folder / f"{state_hash(codec.encoder_state())[:16]}{precision}-{num_samples}{filtered}"
+    place = folder / f"{state_hash(codec.encoder_state())[:16]}{precision}-{form.name}"
     if rank == 0:
         for part in (*folder.glob("*/"), *folder.glob("*/*/")):
             sweep(part)
     hashes = HashIndex(folder, rank)
-    shape = codec.latent_shape(num_samples / codec.sampling_rate)
+    shape = codec.latent_shape(form.num_samples / codec.sampling_rate)
     wanted = list(dict.fromkeys(file.path for file in files))[rank::world]
     loader = DataLoader(
-        _Reading(wanted, place, hashes, num_samples, shape, highpass),
+        _Reading(wanted, place, hashes, form, shape),
         batch_size=None,
         num_workers=workers,
         shuffle=False,
@@ -154,7 +150,7 @@ def clip_latents(
     known = {path: (target, reason) for path, target, reason in gather(found)}
     paths = [known[file.path][0] for file in files]
     reasons = {i: known[file.path][1] for i, file in enumerate(files) if known[file.path][1]}
-    return ClipLatents(files, paths, reasons, float(codec.scale_factor), shape, num_samples, highpass)
+    return ClipLatents(files, paths, reasons, float(codec.scale_factor), shape, form)
 
 
 class HashIndex:
@@ -226,9 +222,8 @@ class _Reading(Dataset):
     paths: Sequence[Path]
     place: Path
     hashes: HashIndex
-    num_samples: int
+    form: ClipForm
     shape: tuple[int, ...]
-    highpass: float
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -239,7 +234,7 @@ class _Reading(Dataset):
             entry = self.hashes.get(path)
             if _is_whole(_place_of(self.place, entry[-1]), self.shape):
                 return path, entry, None, ""
-            return path, entry, load_clip(path, self.num_samples, highpass=self.highpass), ""
+            return path, entry, self.form.load(path), ""
         except OSError as error:
             return path, None, None, f"{path}: {error.strerror}"
         except UserError as error:

@@ -69,6 +69,13 @@ class LatentDataset(Dataset):
         return float((mean.var() + self.logvar.double().exp().mean()).sqrt())
 
 
+def channel_statistics(latents: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation float32 [C] of latents [N, C, ...] over clips and frames, of the population."""
+    rows = latents.double().transpose(0, 1).flatten(1)
+    mean = rows.mean(1)
+    return mean.float(), (rows.square().mean(1) - mean.square()).clamp_min(0).sqrt().float()
+
+
 def latent_dataset(
     corpus: ComposedCorpus,
     codec: Any,

@@ -19,15 +19,16 @@ from torch import Tensor
 
 from soundctm.data.audio import PEAK, SAMPLING_RATE, normalise_peak
 
-N_FFT = 2048
-HOP = 1024
+N_FFT = 2048  # of a frame, twice as many at full band: 0.13 and 0.09 s; frames overlap by half
+FULL_BAND = 32_000  # Hz from which on
+TOGETHER = 3  # mixtures that keep their levels to one another, where sounds keep their level
 FLOOR_DB = -80.0
 
 
 @functools.lru_cache(maxsize=8)
 def _weighting(sampling_rate: int) -> Tensor:
-    """A-weighting as a power factor per bin of the 2048-point spectrum, float64 [1025]."""
-    frequency = torch.linspace(0, sampling_rate / 2, N_FFT // 2 + 1, dtype=torch.float64)
+    """A-weighting as a power factor per bin of a frame's spectrum, float64 [frame / 2 + 1]."""
+    frequency = torch.linspace(0, sampling_rate / 2, frame_length(sampling_rate) // 2 + 1, dtype=torch.float64)
     frequency[0] = 1.0
     f2 = frequency.square()
     db = 2.0 + 20 * (
@@ -41,11 +42,17 @@ def _weighting(sampling_rate: int) -> Tensor:
     return 10 ** (db.clamp(min=FLOOR_DB) / 10)
 
 
+def frame_length(sampling_rate: int) -> int:
+    """Samples of a frame whose loudness is measured."""
+    return N_FFT if sampling_rate < FULL_BAND else 2 * N_FFT
+
+
 def a_weighted_gain(waveform: Tensor, sampling_rate: int = SAMPLING_RATE) -> Tensor:
     """A-weighted gain in dB of every frame: [n] -> float64 [frames], at least -80; short sounds are zero-padded."""
-    missing = max(0, N_FFT - waveform.numel())
-    frames = torch.nn.functional.pad(waveform.double(), (0, missing)).unfold(0, N_FFT, HOP)
-    window = torch.hann_window(N_FFT, periodic=True, dtype=torch.float64)
+    length = frame_length(sampling_rate)
+    missing = max(0, length - waveform.numel())
+    frames = torch.nn.functional.pad(waveform.double(), (0, missing)).unfold(0, length, length // 2)
+    window = torch.hann_window(length, periodic=True, dtype=torch.float64)
     power = torch.fft.rfft(frames * window).abs().square()
     return 10 * (power @ _weighting(sampling_rate)).clamp(min=10 ** (FLOOR_DB / 10)).log10()
 

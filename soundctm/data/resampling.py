@@ -2,13 +2,13 @@
 
     y[k] = sum_i x[i] h(i - k rate / new_rate),   h(d) = c sinc(c d) w(c d),   c = rolloff min(1, new_rate / rate)
 
-with w the Kaiser window of `WIDTHS` zero crossings on each side. torchaudio computes it as a convolution with one
+with w the window of `WIDTHS` zero crossings on each side. torchaudio computes it as a convolution with one
 kernel per phase. There are new_rate / gcd phases of rate / gcd samples, so its work and memory explode for rates that
 share no factor (1 s at 22,254 Hz: half a minute and 2 GiB). Such rates get h computed at every place instead: the same
 numbers but for float32 rounding, in time proportional to the length of the sound.
 
 The kernel "best" is resampy's kaiser_best, ten times as wide, for scores whose published values were made with kernels
-of that kind.
+of that kind. "plain" is what torchaudio does where it is told nothing, a Hann window; SoundCTM-DiT was trained so.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ import torch
 import torchaudio
 from torch import Tensor
 
-WIDTHS = {"official": 6, "best": 64}  # zero crossings
-ROLLOFFS = {"official": 0.95, "best": 0.9475937167399596}
+WIDTHS = {"official": 6, "best": 64, "plain": 6}  # zero crossings
+ROLLOFFS = {"official": 0.95, "best": 0.9475937167399596, "plain": 0.99}
 KERNELS = {  # in words, for reports
     "official": "sinc_interp_kaiser (as torchaudio), rolloff 0.95",
     "best": "sinc_interp_kaiser (as resampy's kaiser_best), rolloff 0.9476, 64 zero crossings",
+    "plain": "sinc_interp_hann (as torchaudio), rolloff 0.99",
 }
 BETA = 14.769656459379492  # of the Kaiser window: torchaudio's default, and that of kaiser_best
 MOST_KERNEL = 1 << 20  # numbers in torchaudio's kernel: 11,025 -> 16,000 Hz has 300,000
@@ -61,15 +62,18 @@ def resample_by_place(waveform: Tensor, rate: int, new_rate: int, kernel: str = 
         places = torch.arange(start, min(start + step, length), device=waveform.device) * rate
         nearest = places.div(new_rate, rounding_mode="floor")
         within = (places - nearest * new_rate).double() / new_rate
-        weights = _weights((taps - within[:, None]) * cutoff, width) * cutoff
+        weights = _weights((taps - within[:, None]) * cutoff, width, kernel) * cutoff
         heard = padded[:, nearest[:, None] + (taps + reach)]  # [rows, places, taps]
         parts.append((heard * weights).sum(-1))
     made = torch.cat(parts, dim=-1) if parts else rows[:, :0]
     return made.to(waveform.dtype).reshape(*waveform.shape[:-1], length)
 
 
-def _weights(t: Tensor, width: int) -> Tensor:
+def _weights(t: Tensor, width: int, kernel: str) -> Tensor:
     """sinc(t) under the window, zero from `width` on; float64."""
+    if kernel == "plain":
+        window = (t.clamp(-width, width) * (math.pi / 2 / width)).cos().square()
+        return torch.sinc(t) * window
     inside = (1 - (t / width).square()).clamp_min(0)
     window = torch.special.i0(BETA * inside.sqrt()) / torch.special.i0(torch.tensor(BETA, dtype=torch.float64))
     return torch.where(t.abs() < width, torch.sinc(t) * window.to(t.device), 0.0)
@@ -87,9 +91,9 @@ def _resampler(rate: int, new_rate: int, kernel: str) -> torchaudio.transforms.R
     return torchaudio.transforms.Resample(
         rate,
         new_rate,
-        resampling_method="sinc_interp_kaiser",
+        resampling_method="sinc_interp_hann" if kernel == "plain" else "sinc_interp_kaiser",
         lowpass_filter_width=WIDTHS[kernel],
         rolloff=ROLLOFFS[kernel],
-        beta=BETA,
+        beta=None if kernel == "plain" else BETA,
         dtype=torch.float32,  # the precision in which torchaudio.functional.resample builds its kernel
     )

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from soundctm.command import exit_code
-from soundctm.data.audio import clip_of, decode_audio
+from soundctm.data.audio import ClipForm, decode_audio
 from soundctm.data.dataset import CaptionedFile, read_captioned_files
 from soundctm.errors import UserError
 from soundctm.files import inside, sweep, whole_file, write_whole
@@ -49,7 +49,7 @@ OPEN_SHARDS = 4  # whose lists of files a process keeps
 
 
 class ShardedClips:
-    """`data.heard(i) -> (waveform [num_samples], caption)`; latents are encoded as the clips are needed (`live`)."""
+    """`data.heard(i) -> (waveform [samples], caption)`; latents are encoded as the clips are needed (`live`)."""
 
     live = True
 
@@ -57,19 +57,17 @@ class ShardedClips:
         self,
         index: str | os.PathLike,
         cache_dir: str | os.PathLike,
-        num_samples: int,
+        form: ClipForm,
         scale_factor: float,
         shape: Sequence[int],
         cache_gib: float = 50.0,
-        highpass: float = 0.0,
     ) -> None:
-        """`shape` and `scale_factor` are those of the codec's latents, `highpass` in Hz as for `load_clip`.
+        """`shape` and `scale_factor` are those of the codec's latents.
 
         Raises UserError for an unusable index.
         """
-        self.highpass = highpass
         self.index, self.cache_dir, self.cache_gib = Path(index), Path(cache_dir), cache_gib
-        self.num_samples, self.scale_factor, self.shape = num_samples, scale_factor, tuple(shape)
+        self.form, self.scale_factor, self.shape = form, scale_factor, tuple(shape)
         self.urls, counts = read_index(self.index)
         self.starts = [0, *itertools.accumulate(counts)]
         self._members: OrderedDict[int, list[dict[str, tuple[int, int]]]] = OrderedDict()
@@ -105,7 +103,7 @@ class ShardedClips:
         if not caption:
             raise UserError(f"the caption of {name} is empty")
         samples, rate = decode_audio(io.BytesIO(self._content(shard, files[kind])), name)
-        return clip_of(samples, rate, self.num_samples, highpass=self.highpass), caption
+        return self.form.of(samples, rate, name), caption
 
     def _members_of(self, shard: int) -> list[dict[str, tuple[int, int]]]:
         """(offset, size) by kind of file, for every clip of a shard, which is fetched if it is not there."""

@@ -14,7 +14,7 @@ import soundfile
 from fuzz.mutations import mutated_bytes, mutated_header, mutated_values, mutated_zip
 from fuzz.watching import cases, fuzz, limits
 
-from soundctm.data.audio import load_clip, read_audio
+from soundctm.data.audio import ClipForm, load_clip, read_audio
 from soundctm.data.containers import iterate_members
 from soundctm.data.shards import ShardedClips, read_index
 from soundctm.errors import UserError
@@ -57,7 +57,7 @@ def test_shards(cases, tmp_path):
     good = (tmp_path / "a.tar").read_bytes()
 
     def read():
-        ShardedClips(tmp_path / "index.json", tmp_path / "cache", 400, 1.0, (8, 4, 16)).heard(0)
+        ShardedClips(tmp_path / "index.json", tmp_path / "cache", ClipForm(400), 1.0, (8, 4, 16)).heard(0)
 
     fuzz(cases, "tar", tmp_path, lambda rng: (tmp_path / "a.tar").write_bytes(mutated_bytes(good, rng)), read)
 
@@ -169,7 +169,7 @@ def test_a_compressed_shard_is_refused(tmp_path):
     path = tmp_path / "a.tar"
     path.write_bytes(gzip.compress(path.read_bytes()))
     with pytest.raises(UserError, match="cannot be read as a plain tar"):
-        ShardedClips(tmp_path / "index.json", tmp_path / "cache", 400, 1.0, (8, 4, 16)).heard(0)
+        ShardedClips(tmp_path / "index.json", tmp_path / "cache", ClipForm(400), 1.0, (8, 4, 16)).heard(0)
 
 
 def test_a_damaged_archive_of_yamnet_is_refused(tmp_path):

@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from soundctm.audioldm.codec import AudioLDMCodec
+from soundctm.data.audio import SAMPLING_RATE, ClipForm
 from soundctm.data.check import check_table, summary, write_report
 from soundctm.data.clip_latents import ClipLatents, clip_latents
 from soundctm.data.compose import ComposedCorpus
@@ -32,10 +33,9 @@ def open_latents(
         raise UserError("train_file and train_shards are two data sets; give one of them")
     if config.train_file or config.train_shards:
         return open_clips(config, codec, accelerator)
-    if config.mix_share:
-        raise UserError(
-            "mix_share is for train_file and train_shards; items composed from the corpus are mixtures already"
-        )
+    for name, reason in (("mix_share", "are mixtures already"), ("polarity", "are kept as latents alone")):
+        if getattr(config, name):
+            raise UserError(f"{name} is for train_file and train_shards; items composed from the corpus {reason}")
     return open_corpus(config, codec, accelerator)
 
 
@@ -44,6 +44,11 @@ def open_corpus(
 ) -> tuple[LatentDataset, LatentDataset | None]:
     """Items composed from the corpus. One process of each machine encodes, the others wait and read."""
     folder = Path(config.cache_dir)
+    if codec.sampling_rate != SAMPLING_RATE:
+        raise UserError(
+            f"the corpus holds sounds at {SAMPLING_RATE} Hz, and this codec takes {codec.sampling_rate} Hz; "
+            "give sounds of that band with --train_file or --train_shards"
+        )
     samples = round(codec.default_seconds * codec.sampling_rate)
 
     def build(split: str, count: int, seed: int) -> LatentDataset:
@@ -70,13 +75,13 @@ def open_clips(
 
     Raises UserError when more of the training clips than `max_bad_clips` cannot be read.
     """
-    samples = round(codec.default_seconds * codec.sampling_rate)
+    form = form_of(codec, config.highpass)
 
     def build(table: str, root: str | None) -> ClipLatents:
         return clip_latents(
-            read_captioned_files(table, root, must_exist=False), codec, Path(config.cache_dir) / "clips", samples,
+            read_captioned_files(table, root, must_exist=False), codec, Path(config.cache_dir) / "clips", form,
             device=accelerator.device, bf16=accelerator.mixed_precision == "bf16",
-            highpass=config.highpass, workers=worker_count(config.num_workers, accelerator.device),
+            workers=worker_count(config.num_workers, accelerator.device),
             rank=accelerator.process_index, world=accelerator.num_processes, gather=gather_object,
             progress=accelerator.is_main_process,
         )  # fmt: skip
@@ -85,15 +90,19 @@ def open_clips(
     if config.validation_file:
         held_out = build(config.validation_file, config.validation_audio_dir or config.audio_dir).readable()
     if config.train_shards:
-        shape = codec.latent_shape(samples / codec.sampling_rate)
+        shape = codec.latent_shape(form.num_samples / codec.sampling_rate)
         folder = Path(config.cache_dir) / "shards"
-        shards = ShardedClips(
-            config.train_shards, folder, samples, codec.scale_factor, shape, config.shard_cache_gib, config.highpass
-        )
+        shards = ShardedClips(config.train_shards, folder, form, codec.scale_factor, shape, config.shard_cache_gib)
         return shards, held_out
     data = build(config.train_file, config.audio_dir)
     check_bad(data.reasons.values(), len(data), config.max_bad_clips)
     return data, held_out
+
+
+def form_of(codec: AudioLDMCodec, highpass: float = 0.0) -> ClipForm:
+    """The clips that `codec` takes, of its own length."""
+    samples = round(codec.default_seconds * codec.sampling_rate)
+    return ClipForm(samples, codec.sampling_rate, codec.reading, highpass)
 
 
 def check_data(config: SourceConfig) -> bool:

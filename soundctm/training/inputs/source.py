@@ -6,6 +6,7 @@ made. A training from a bundle imports neither the sound libraries nor the code 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from accelerate import Accelerator
 
 from soundctm.config import option
 from soundctm.data.bundle.reading import read_bundle
-from soundctm.data.latents import state_hash
+from soundctm.data.latents import channel_statistics, state_hash
 from soundctm.data.rumble import CUTOFF
 from soundctm.errors import UserError
 from soundctm.training.inputs.batches import Latents, Texts
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NAMED = 3  # unreadable clips in a message
+MEASURED, MOST_OFF = 64, 2.0  # clips whose latents are measured at the start, and the factor that is told
 PROBE = "a dog barks while rain falls on a roof"  # of several tokens, unless an encoder gives one vector per caption
 
 
@@ -52,6 +54,13 @@ class SourceConfig:
     validation_audio_dir: str | None = option(None, "folder of its sounds; none is the CSV's")
     mix_share: float = option(
         0.0, "of one's own sounds: share of rows that are mixtures of two others (official: 0.25)", low=0, below=1
+    )
+    polarity: float = option(
+        0.0,
+        "of one's own sounds: share of clips that are turned upside down, also within mixtures (official: 0)",
+        aliases=("phase_aug_rate",),
+        low=0,
+        high=1,
     )
     highpass: float = option(
         CUTOFF,
@@ -114,8 +123,9 @@ def open_bundle(config: SourceConfig) -> Opened:
     for name in ("train_file", "train_shards", "validation_file"):
         if getattr(config, name):
             raise UserError(f"bundle and {name} are two data sets; give one of them")
-    if config.mix_share:
-        raise UserError("mix_share needs sounds, which a bundle does not hold")
+    for name in ("mix_share", "polarity"):
+        if getattr(config, name):
+            raise UserError(f"{name} needs sounds, which a bundle does not hold")
     if config.fad_reference:
         raise UserError("fad_reference needs a codec to make clips with, which a training from a bundle does not have")
     bundle = read_bundle(config.bundle)
@@ -138,7 +148,7 @@ def open_sounds(config: SourceConfig, accelerator: Accelerator) -> Opened:
     texts = CaptionStore(encoder, Path(config.cache_dir) / "captions", encoder_hash)
     with accelerator.local_main_process_first():
         texts.prepare(caption for part in (data, held_out) for caption in getattr(part, "captions", ()))
-    if config.mix_share or getattr(data, "live", False):
+    if config.mix_share or config.polarity or getattr(data, "live", False):
         codec.encoder_to(accelerator.device)
     one_token = encoder.encode([PROBE]).hidden.shape[1] == 1
     identity = identity_of(codec.encoder_state(), encoder_hash)
@@ -151,6 +161,32 @@ def identity_of(codec_encoder: Mapping[str, torch.Tensor], encoder_hash: str) ->
         "weights of the VAE": state_hash(codec_encoder)[:12],
         "weights of the text encoder": encoder_hash,
     }
+
+
+def measured_spread(data: Latents) -> float | None:
+    """Standard deviation of the latents of some clips all over `data`; None where latents are made as they come."""
+    if getattr(data, "live", False):
+        return None
+    places, found = torch.linspace(0, len(data) - 1, min(len(data), MEASURED)).long().tolist(), []
+    for place in places:
+        with contextlib.suppress(UserError):  # clips that cannot be read are told elsewhere
+            mean, logvar, _ = data[place]
+            found.append(torch.stack([mean, (logvar / 2).exp()]))
+    if not found:
+        return None
+    mean, std = torch.stack(found, dim=1)  # [clips, C, T, ...] each
+    within = channel_statistics(mean)[1].square() + std.square().mean(dim=[0, *range(2, std.ndim)])
+    return float(data.scale_factor * within.mean().sqrt())
+
+
+def check_spread(data: Latents, sigma_data: float) -> None:
+    """Warn where the latents are of another scale than the schedule takes them for."""
+    spread = measured_spread(data)
+    if spread is not None and not sigma_data / MOST_OFF <= spread <= sigma_data * MOST_OFF:
+        logger.warning(
+            "the latents have a standard deviation of %.3g, and sigma_data says %.3g: is that the sigma_data of this "
+            "codec, and are its statistics there?", spread, sigma_data,
+        )  # fmt: skip
 
 
 def check_bad(reasons: Collection[str], count: int, most: float) -> None:

@@ -129,6 +129,7 @@ def _key(step: Distillation, clips: LatentBatches, identity: Mapping[str, Any], 
     names = (
         "start_scales", "solver", "uniform_sampled_cfg_distill", "w_min", "w_max", "cfg_single_distill",
         "single_target_cfg", "frozen_precision", "train_file", "audio_dir", "train_shards", "mix_share",
+        "polarity", "highpass",
     )  # fmt: skip
     captions = hashlib.sha256("\n".join(getattr(clips.data, "captions", ())).encode()).hexdigest()
     content = {

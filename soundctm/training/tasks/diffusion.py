@@ -20,7 +20,7 @@ from soundctm.errors import UserError
 from soundctm.networks import Network
 from soundctm.training.inputs.batches import Batch, LatentBatches, LatentRows, Latents, mixed_rows, on_device
 from soundctm.training.inputs.resident import Numbers, ResidentBatches
-from soundctm.training.inputs.source import check_bad, open_source
+from soundctm.training.inputs.source import check_bad, check_spread, open_source
 from soundctm.training.tasks.task import Task
 
 logger = logging.getLogger(__name__)
@@ -45,6 +45,8 @@ class DiffusionTask(Task):
         self.texts, self.text_dim, self.made_with = opened.texts, opened.text_dim, opened.identity
         self.one_token = opened.one_token
         self.source = self.batches_of(data, self.shares.total)
+        if accelerator.is_main_process:
+            check_spread(data, config.sigma_data)
         self.held_out = LatentBatches(held_out, 0, 0.0, HELD_OUT_SEED, shuffle=False) if held_out else None
         self.bad_clips = set(getattr(data, "reasons", {}).values())
         schedule = config.schedule
@@ -60,11 +62,14 @@ class DiffusionTask(Task):
         """Shuffled global batches of `total` rows of `data`."""
         config = self.config
         if config.resident:
-            if config.mix_share:
-                raise UserError("mix_share mixes sounds as they come; with resident there are only latents")
+            for name in ("mix_share", "polarity"):
+                if getattr(config, name):
+                    raise UserError(f"{name} is made of sounds as they come; with resident there are only latents")
             with self.accelerator.autocast():
                 return ResidentBatches(data, self.texts, total, config.uncond_prob, config.seed, self.device)
-        return LatentBatches(data, total, config.uncond_prob, config.seed, mix_share=config.mix_share)
+        return LatentBatches(
+            data, total, config.uncond_prob, config.seed, mix_share=config.mix_share, polarity=config.polarity
+        )
 
     def with_text(self, rows: LatentRows | Numbers) -> Batch:
         """A batch of `source` on the device, with its captions encoded.

@@ -15,6 +15,7 @@ from soundctm.audioldm.errors import CodecError
 from soundctm.checkpoints import load_codec
 from soundctm.checkpoints.official.autoencoder import folded, normed, read_codec
 from soundctm.codecs.waveform import WaveformCodec
+from soundctm.data.latents import channel_statistics
 from soundctm.errors import UserError
 
 G, H = golden("i_autoencoder"), golden("h_latents_data")
@@ -67,6 +68,12 @@ def test_normalisation():
     own.z_std.copy_(H["norm.z_std"])
     close(own.normalise(H["norm.z"]), H["norm.x_start"], 1e-5)
     close(own.denormalise(H["norm.x_start"]), H["norm.back"], 1e-5)
+
+
+def test_statistics_of_latents():
+    mean, std = channel_statistics(H["norm.z"])
+    close(mean, H["stats.z_mean"], 1e-5)
+    close(std, H["stats.z_std"], 1e-5)
 
 
 def test_lengths():

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from helpers import golden, golden_meta
+from helpers import close, golden, golden_meta
 
-from soundctm.data.audio import fit_clip, load_clip, normalise_peak, read_audio
+from soundctm.data.audio import ClipForm, fit_clip, load_clip, normalise_peak, read_audio
 from soundctm.data.resampling import resample
 from soundctm.errors import UserError
 
@@ -113,3 +113,38 @@ def test_nan_file_is_named(tmp_path):
 
 def test_normalise_peak_of_nothing():
     assert normalise_peak(torch.zeros(0)).numel() == 0
+
+
+PLAIN = ClipForm(1000, 44_100, "plain")
+
+
+@pytest.mark.parametrize("case", ["short", "long", "mono"])
+def test_a_plain_clip_is_that_of_the_official_transformer(case, tmp_path):
+    g = golden("dit/h_latents_data")
+    sound, wanted = g[f"crop.{case}.in"], g[f"crop.{case}.out"][0]
+    close(PLAIN.of(sound, 44_100), wanted, 1e-5)
+    close(PLAIN.load(write(tmp_path / "x.wav", sound, 44_100)), wanted, 1e-5)
+
+
+def test_a_plain_clip_keeps_its_level_and_both_channels(tmp_path):
+    tone = 0.02 * torch.sin(torch.arange(48_000) / 20)
+    clip = ClipForm(44_100, 44_100, "plain").load(write(tmp_path / "x.wav", torch.stack([tone, 0 * tone]), 48_000))
+    assert clip.shape == (44_100,)
+    assert clip[1000:-1000].abs().max().item() == pytest.approx(0.01, rel=1e-2)
+    assert torch.equal(ClipForm(44_100, 44_100, "plain").of(torch.zeros(1, 99), 44_100), torch.zeros(44_100))
+
+
+def test_plain_samples_of_another_scale_are_no_sound(tmp_path):
+    path = write(tmp_path / "x.wav", 32_768 * torch.sin(torch.arange(900.0))[None], 44_100)
+    with pytest.raises(UserError, match=r"x.wav peaks at 3.28e\+04, and its level is kept; samples must lie in"):
+        PLAIN.load(path)
+    assert ClipForm(900, 44_100).load(path).abs().max().item() == pytest.approx(0.5)
+
+
+def test_forms_have_names_of_their_own():
+    forms = [
+        ClipForm(40_960), ClipForm(40_960, highpass=30.0), ClipForm(40_960, 44_100), ClipForm(40_960, 44_100, "plain"),
+        ClipForm(40_960, reading="plain"), ClipForm(40_961),
+    ]  # fmt: skip
+    assert len({form.name for form in forms}) == len(forms)
+    assert [form.name for form in forms[:2]] == ["40960", "40960-30Hz"], "caches of before stay"

@@ -11,7 +11,7 @@ from clips_fixture import GOOD, write_clips
 from leftovers import left_by_a_dead_process
 from safetensors.torch import save_file
 
-from soundctm.data.audio import load_clip
+from soundctm.data.audio import ClipForm, load_clip
 from soundctm.data.clip_latents import clip_latents
 from soundctm.data.dataset import read_captioned_files
 from soundctm.errors import UserError
@@ -52,7 +52,8 @@ def table(tmp_path):
 
 def encode(table, tmp_path, codec, **given):
     files = read_captioned_files(table, table.parent / "audio", must_exist=False)
-    return clip_latents(files, codec, tmp_path / "cache", SAMPLES, batch_size=3, progress=False, **given)
+    form = given.pop("form", ClipForm(SAMPLES))
+    return clip_latents(files, codec, tmp_path / "cache", form, batch_size=3, progress=False, **given)
 
 
 def test_every_readable_clip_is_encoded_once(table, tmp_path):
@@ -166,10 +167,10 @@ def test_mixtures_are_of_two_other_rows_of_the_global_batch(table, tmp_path):
     data = encode(table, tmp_path, Codec()).readable()
     batches = LatentBatches(data, 8, 0.0, seed=1, mix_share=0.25)
     batch = batches.batch(2, range(8))
-    assert batch.mixed == [3, 7] and batch.waveforms.shape == (2, SAMPLES) and batch.noise.shape == (2, 1, 40, 1)
+    assert batch.heard == [3, 7] and batch.waveforms.shape == (2, SAMPLES) and batch.noise.shape == (2, 1, 40, 1)
     assert torch.allclose(batch.waveforms.abs().amax(1), torch.tensor(0.5))
-    clips = [caption for place, caption in enumerate(batch.captions) if place not in batch.mixed]
-    for place in batch.mixed:
+    clips = [caption for place, caption in enumerate(batch.captions) if place not in batch.heard]
+    for place in batch.heard:
         first, second = batch.captions[place].split(" and ")
         assert first in clips and any(second == clip[0].lower() + clip[1:] for clip in clips)
     half = LatentBatches(data, 8, 0.0, seed=1, mix_share=0.25).batch(2, range(4, 8))  # as a second process sees it
@@ -178,3 +179,42 @@ def test_mixtures_are_of_two_other_rows_of_the_global_batch(table, tmp_path):
         LatentBatches(data, 2, 0.0, seed=1, mix_share=0.5)
     with pytest.raises(UserError, match="mix_share is 1.5"):
         LatentBatches(data, 8, 0.0, seed=1, mix_share=1.5)
+
+
+@pytest.fixture
+def plain(table, tmp_path):
+    """Clips that keep their level."""
+    return encode(table, tmp_path, Codec(), form=ClipForm(SAMPLES, reading="plain")).readable()
+
+
+def test_clips_of_another_form_are_encoded_anew(table, tmp_path, plain):
+    codec = Codec()
+    again = encode(table, tmp_path, codec).readable()
+    assert codec.encoded >= GOOD and again[0][0].max() > plain[0][0].max(), "brought to a peak of 0.5"
+
+
+def test_mixtures_of_plain_clips_share_their_peak_three_by_three(plain):
+    """As the 21 + 3 rows of the official training do."""
+    batches = LatentBatches(plain, 48, 0.0, seed=1, mix_share=0.125)
+    batch = batches.batch(2, range(48))
+    assert batch.heard == [7, 15, 23, 31, 39, 47]
+    peaks = batch.waveforms.abs().amax(1)
+    for three in (peaks[:3], peaks[3:]):
+        assert three.max().item() == pytest.approx(0.5) and (three < 0.49).any()
+    alone = LatentBatches(plain, 48, 0.0, seed=1, mix_share=0.125).batch(2, range(15, 16))
+    assert torch.equal(alone.waveforms[0], batch.waveforms[1])
+
+
+def test_turned_clips_are_the_same_clips_upside_down(plain):
+    still = LatentBatches(plain, 16, 0.0, seed=1, mix_share=0.25).batch(0, range(16))
+    turned = LatentBatches(plain, 16, 0.0, seed=1, mix_share=0.25, polarity=1.0).batch(0, range(16))
+    assert still.heard == [3, 7, 11, 15] and turned.heard == list(range(16)) and turned.captions == still.captions
+    assert torch.equal(turned.waveforms[still.heard], -still.waveforms)
+    some = LatentBatches(plain, 16, 0.0, seed=1, polarity=0.5)
+    heard = some.batch(0, range(16)).heard
+    assert 3 < len(heard) < 13
+    parts = [LatentBatches(plain, 16, 0.0, seed=1, polarity=0.5).batch(0, rows) for rows in (range(9), range(9, 16))]
+    assert parts[0].heard + [place + 9 for place in parts[1].heard] == heard, "whoever takes the row"
+    upright = [place for place in range(16) if place not in heard]
+    assert torch.equal(some.batch(0, range(16)).latents[upright][:, 0], LatentBatches(plain, 16, 0.0, seed=1).batch(
+        0, range(16)).latents[upright][:, 0])  # fmt: skip

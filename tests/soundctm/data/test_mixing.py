@@ -89,3 +89,15 @@ def test_dropped_captions_are_whole_and_reproducible():
     assert dropped == mixing.drop_captions(captions, 0.1, torch.Generator().manual_seed(0))
     assert 60 < dropped.count("") < 140
     assert all(d in ("", c) for d, c in zip(dropped, captions, strict=True))
+
+
+def test_full_band_mixtures_match_the_official_ones():
+    g = golden("dit/h_latents_data")
+    sounds = g["mix.waveform"]
+    for i, sound in enumerate(sounds):
+        close(mixing.a_weighted_gain(sound, 44_100), g[f"mix.gain_{i}"], 1e-5)
+    close(mixing.mix_pair(sounds[0], sounds[1], sampling_rate=44_100), g["mix.out_01"], 1e-5)
+    pairs, texts = [tuple(pair) for pair in g["augment.pairs"].tolist()], ["A dog barks", "Rain falls.", ""]
+    mixed, captions = mixing.augment(sounds, texts, pairs=pairs, sampling_rate=44_100)
+    close(mixed, g["augment.waveform"], 1e-5)
+    assert captions == ["A dog barks and rain falls.", "A dog barks and "]

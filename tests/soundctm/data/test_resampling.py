@@ -38,6 +38,14 @@ def test_both_ways_are_the_official_kernel(rate, new_rate):
     )
 
 
+@pytest.mark.parametrize(("rate", "new_rate"), [(48_000, 44_100), (16_000, 44_100), (96_000, 44_100)])
+def test_the_plain_kernel_is_what_torchaudio_does_by_itself(rate, new_rate):
+    waveform = noise(2, 4001)
+    wanted = torchaudio.functional.resample(waveform, rate, new_rate)
+    assert torch.equal(resample(waveform, rate, new_rate, "plain"), wanted)
+    torch.testing.assert_close(resample_by_place(waveform, rate, new_rate, "plain"), wanted, rtol=0, atol=3e-5)
+
+
 def test_an_odd_rate_is_the_official_kernel_too():
     waveform = noise(1, 907)
     assert _kernel_size(907, 1601) > MOST_KERNEL

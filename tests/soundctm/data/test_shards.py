@@ -9,7 +9,7 @@ import pytest
 import torch
 from clips_fixture import GOOD, write_good_clips
 
-from soundctm.data.audio import load_clip
+from soundctm.data.audio import ClipForm, load_clip
 from soundctm.data.dataset import read_captioned_files
 from soundctm.data.shards import ShardedClips, clip_and_kind, main
 from soundctm.errors import UserError
@@ -28,7 +28,7 @@ def packed(tmp_path, capsys):
 
 
 def opened(index, tmp_path):
-    return ShardedClips(index, tmp_path / "cache", SAMPLES, 1.0, (8, 16, 16))
+    return ShardedClips(index, tmp_path / "cache", ClipForm(SAMPLES), 1.0, (8, 16, 16))
 
 
 def test_every_clip_comes_back_with_its_caption(packed, tmp_path):
@@ -51,7 +51,7 @@ def test_an_epoch_takes_one_shard_after_the_other(packed, tmp_path):
 def test_batches_are_to_be_encoded_live_and_repeat_themselves(packed, tmp_path):
     batches = LatentBatches(opened(packed[1], tmp_path), 4, 0.0, seed=1, mix_share=0.25)
     batch = batches.batch(1, range(4))
-    assert batch.mixed == [0, 1, 2, 3] and batch.waveforms.shape == (4, SAMPLES) and " and " in batch.captions[3]
+    assert batch.heard == [0, 1, 2, 3] and batch.waveforms.shape == (4, SAMPLES) and " and " in batch.captions[3]
     fresh = LatentBatches(opened(packed[1], tmp_path), 4, 0.0, seed=1, mix_share=0.25)
     half = fresh.batch(1, range(2, 4))
     assert half.captions == batch.captions[2:] and torch.equal(half.waveforms, batch.waveforms[2:])
