@@ -57,6 +57,7 @@ class FlopMeter:
 
     @contextlib.contextmanager
     def _count(self, work: int) -> Iterator[None]:
-        with FlopCounterMode(display=False) as counter:
+        # compiled networks run as they are for once: the counter sees nothing inside of compiled code
+        with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
             yield
         self._counted[work] = float(counter.get_total_flops())

@@ -40,3 +40,26 @@ def test_nothing_is_counted_where_the_peak_is_unknown(monkeypatch):
     assert device_peak(torch.device("cuda"), "bf16") == 989e12 and device_peak(torch.device("cuda"), "no") == 495e12
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "something new")
     assert device_peak(torch.device("cuda"), "bf16") is None
+
+
+def test_a_compiled_network_is_counted_before_it_is_compiled():
+    compiled = []
+
+    class Network(torch.nn.Module):  # torch compiles none of its own modules alone
+        def __init__(self):
+            super().__init__()
+            self.linear = torch.nn.Linear(16, 4, bias=False)
+
+        def forward(self, x):
+            return self.linear(x)
+
+    def backend(module, inputs):
+        compiled.append(module)
+        return module.forward
+
+    network, meter = Network(), FlopMeter(peak=1e12)
+    network.compile(backend=backend)
+    for times in (1, 2):
+        with meter.counting():
+            network(torch.ones(8, 16))
+        assert meter.flops() == 2 * 8 * 16 * 4 and len(compiled) == times - 1
