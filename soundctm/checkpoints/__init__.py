@@ -14,6 +14,7 @@ _MODULES = {
     "load_codec": "loading",
     "load_network": "loading",
     "load_official": "official.unet",
+    "load_official_dit": "official.dit",
     "save_checkpoint": "saving",
     "save_network": "saving",
 }

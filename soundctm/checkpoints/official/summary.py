@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from soundctm.errors import UserError
 from soundctm.files.reading import parse_json, read_text
 from soundctm.schedule import SigmaSchedule
+
+if TYPE_CHECKING:
+    from soundctm.checkpoints.components import Components
 
 SCHEDULE_KEYS = ("sigma_min", "sigma_max", "rho", "sigma_data")
 
@@ -25,10 +29,19 @@ def read_summary(path: str | os.PathLike) -> dict[str, Any]:
         raise UserError(f"{error}; the first line must be a JSON object of training options") from error
 
 
-def schedule_from_summary(values: Mapping[str, Any]) -> SigmaSchedule:
-    """The noise schedule that a run was trained with; the released values where an option is absent."""
-    given = {key: values[key] for key in SCHEDULE_KEYS if values.get(key) is not None}
+def schedule_from_summary(values: Mapping[str, Any], sigma_data: float = SigmaSchedule().sigma_data) -> SigmaSchedule:
+    """The noise schedule that a run was trained with; the released values where an option is absent, `sigma_data`
+    among them."""
+    given = {"sigma_data": sigma_data} | {key: values[key] for key in SCHEDULE_KEYS if values.get(key) is not None}
     try:
         return SigmaSchedule(**{key: float(value) for key, value in given.items()})
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"the training summary has no usable noise schedule: {error}") from error
+
+
+def summary_of(parts: Components) -> dict[str, Any]:
+    """The first line of a summary of `parts`: the options of their training and their noise schedule."""
+    values = {**(parts.training_config or {}), **dataclasses.asdict(parts.schedule)}
+    if parts.text_encoder is not None:
+        values["text_encoder_name"] = parts.text_encoder.name
+    return values

@@ -82,7 +82,7 @@ def load_official(
         state, text_states[str(student)] = _unet_and_text(student, "student")
         parts.student = build(lambda: StudentUNet.from_config(unet_values), state, str(student), dtype)
     if ema:
-        parts.ema = build(lambda: StudentUNet.from_config(unet_values), read_state_dict(ema), str(ema), dtype)
+        parts.ema = build(lambda: StudentUNet.from_config(unet_values), _read(ema), str(ema), dtype)
     if text_states:
         parts.text_encoder = _text_encoder(text_states, T5Config(**_json_config(text_config)), name)
     elif text_encoder_name:
@@ -102,9 +102,16 @@ def _codec(path: PathLike, dtype: torch.dtype = torch.float32) -> AudioLDMCodec:
     return codec.to(dtype)
 
 
+def _read(path: PathLike) -> StateDict:
+    state = read_state_dict(path)
+    if any(key.startswith("dit.") for key in state):
+        raise UserError(f"{path} holds SoundCTM-DiT, not the UNet; `load_official_dit` reads it")
+    return state
+
+
 def _unet_and_text(path: PathLike, role: str) -> tuple[StateDict, StateDict]:
     prefix = UNET_PREFIXES[role]
-    (unet, text), rest = split_prefix(read_state_dict(path), prefix, TEXT_PREFIX)
+    (unet, text), rest = split_prefix(_read(path), prefix, TEXT_PREFIX)
     unet, text = without_wrappers(unet, path), without_wrappers(text, path)  # each may have had a wrapper of its own
     if not unet:
         raise UserError(f"{path} is no {role} file: it has no keys that begin with {prefix!r}")

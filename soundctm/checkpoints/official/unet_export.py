@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from pathlib import Path
@@ -14,6 +13,7 @@ from soundctm.audioldm.checkpoint import PREFIX, SCALE_KEY, VOCODER_ONLY_OURS, o
 from soundctm.audioldm.codec import AudioLDMCodec
 from soundctm.audioldm.vae import FULL_CHANNELS
 from soundctm.checkpoints.components import Components
+from soundctm.checkpoints.official.summary import summary_of
 from soundctm.checkpoints.official.unet import TEXT_PREFIX, UNET_PREFIXES
 from soundctm.checkpoints.torch_files import StateDict
 from soundctm.errors import UserError
@@ -50,7 +50,7 @@ def save_official(folder: str | os.PathLike, parts: Components) -> dict[str, Pat
     folder.mkdir(parents=True, exist_ok=True)
     for role, content in contents.items():
         torch.save(content, paths[role])
-    paths["summary"].write_text(json.dumps(_summary(parts)) + "\n", encoding="utf-8")
+    paths["summary"].write_text(json.dumps(summary_of(parts)) + "\n", encoding="utf-8")
     return paths
 
 
@@ -81,10 +81,3 @@ def _text_state(parts: Components) -> StateDict:
         name = parts.text_encoder.name if parts.text_encoder is not None else "none"
         raise UserError(f"the official teacher and student files carry a T5 text encoder; this checkpoint's is {name}")
     return _prefixed(TEXT_PREFIX, model)
-
-
-def _summary(parts: Components) -> dict[str, object]:
-    values = {**(parts.training_config or {}), **dataclasses.asdict(parts.schedule)}
-    if parts.text_encoder is not None:
-        values["text_encoder_name"] = parts.text_encoder.name
-    return values

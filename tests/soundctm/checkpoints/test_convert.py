@@ -2,6 +2,7 @@
 
 import json
 
+import official_dit
 import pytest
 import torch
 from helpers import UNET_CONFIG
@@ -83,4 +84,37 @@ def test_what_the_official_layout_cannot_hold_is_said(small, tmp_path, capsys):
     save_checkpoint(tmp_path / "student", without_text)
     assert main(["to-official", "--checkpoint", str(tmp_path / "student"), "--output", str(tmp_path / "x")]) == 2
     assert "carry a T5 text encoder; this checkpoint's is none" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_soundctm_dit_there_and_back(tmp_path, capsys, caplog):
+    """The files say by themselves which model they are of; its own defaults come with the folder."""
+    paths, config = official_dit.write_small(tmp_path, roles=("ema", "teacher")), tmp_path / "text.json"
+    config.write_text(json.dumps(official_dit.text_config()))
+    folder, back = tmp_path / "folder", tmp_path / "back"
+    given = [*flags(paths), "--text_config", str(config)]
+    assert main(["to-folder", *given, "--output", str(folder)]) == 0
+    assert "ema, teacher, codec, text_encoder" in capsys.readouterr().out
+    assert "captions need it" in caplog.text
+    parts = load_checkpoint(folder, ("ema", "teacher"))
+    assert parts.sampling.omega == 5.0 and parts.codec.sampling_rate == 44_100 and parts.text_encoder.dim == 128
+    assert main(["to-official", "--checkpoint", str(folder), "--output", str(back)]) == 0
+    for name in ("ema", "teacher"):
+        before, after = read_state_dict(paths[name]), read_state_dict(back / paths[name].name)
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[key], after[key]) for key in before if "to_global_embed" not in key)
+    half = tmp_path / "half"
+    assert main(["to-folder", *given, "--output", str(half), "--dtype", "bfloat16"]) == 0
+    read = load_checkpoint(half)
+    assert torch.equal(read.codec.z_std, parts.codec.z_std) and read.ema.dtype == torch.float32
+    assert torch.equal(read.codec.post_conv.weight, parts.codec.post_conv.weight.bfloat16().float())
+
+
+def test_files_of_two_models_are_not_mixed(small, tmp_path, capsys):
+    configs, paths = small
+    dit = official_dit.write_small(tmp_path)
+    for given in ({"ema": paths["ema"], "teacher": dit["ema"]}, {"ema": paths["ema"], "z_stats": dit["z_stats"]}):
+        assert main(["to-folder", *flags(given), *configs, "--output", str(tmp_path / "x")]) == 2
+        error = capsys.readouterr().err
+        assert "is a file of SoundCTM-DiT, and" in error and error.count("\n") == 1
     assert not (tmp_path / "x").exists()
