@@ -19,7 +19,7 @@ setup_env() {
     fi
     system=$(command -v python3 || true)
     if [[ ! -e $venv/.installing ]] && _holds "$venv/bin/python" "$requirements" >/dev/null; then
-        PYTHON=$venv/bin/python
+        _own "$venv"
     elif [[ -n $system ]] && _holds "$system" "$requirements" >/dev/null; then
         PYTHON=$system
     else
@@ -28,8 +28,15 @@ setup_env() {
             if command -v flock >/dev/null; then flock 9; fi
             _install "$venv" "$requirements"
         ) 9>"$SOUNDCTM_ROOT/.venv.lock" || return
-        PYTHON=$venv/bin/python
+        _own "$venv"
     fi
+}
+
+# Byte code is kept there, whatever the user's shell says: without it every start compiles thousands of files, which
+# takes as long as all the rest.
+_own() {
+    PYTHON=$1/bin/python
+    unset PYTHONDONTWRITEBYTECODE
 }
 
 _fail() { echo "error: $*" >&2; }

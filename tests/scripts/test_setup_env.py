@@ -45,7 +45,7 @@ class Checkout:
         self.require("alpha==1.0", "beta==2.0")
         (folder / "main.sh").write_text(
             'set -euo pipefail\nsource "$(dirname "$0")/scripts/setup_env.sh"\n'
-            'setup_env requirements.txt || exit\necho "$PYTHON"\n'
+            'setup_env requirements.txt || exit\necho "$PYTHON${PYTHONDONTWRITEBYTECODE:+ without byte code}"\n'
         )
         self.bin = folder / "bin"
         self.bin.mkdir()
@@ -144,6 +144,15 @@ def test_a_given_python_is_used_or_refused_but_never_changed(checkout):
     code, _, said = checkout.run(SOUNDCTM_PYTHON="/no/python")
     assert code == 2 and "no program /no/python" in said
     assert len(checkout.calls()) == 2
+
+
+def test_byte_code_is_kept_in_the_environment_that_belongs_to_the_checkout(checkout):
+    """Without it every start compiles what it imports. In other environments the user decides."""
+    own = f"{checkout.folder}/.venv/bin/python"
+    assert checkout.run(PYTHONDONTWRITEBYTECODE="1")[:2] == (0, own)  # just installed
+    assert checkout.run(PYTHONDONTWRITEBYTECODE="1")[:2] == (0, own)
+    given = {"SOUNDCTM_PYTHON": own, "PYTHONDONTWRITEBYTECODE": "1"}
+    assert checkout.run(**given)[:2] == (0, f"{own} without byte code")
 
 
 def test_without_a_python_that_is_new_enough(checkout):
