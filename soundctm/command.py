@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ WRONG, INTERRUPTED = 2, 130
 def exit_code(act: Callable[[], object]) -> int:
     """Run `act` with messages shown; 2 when something given is wrong (UserError), 130 when interrupted, else 0."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    print_any_name()
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
@@ -31,6 +33,12 @@ def exit_code(act: Callable[[], object]) -> int:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def print_any_name() -> None:
+    """From now on, characters of a file's name that the terminal cannot show are printed as `\\xe9`; no error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def started_as(script: str, module: str) -> str:

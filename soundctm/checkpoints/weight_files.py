@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors import SafetensorError
 
 from soundctm.checkpoints.torch_files import StateDict, read_state_dict, without_wrappers
 from soundctm.errors import UserError
 from soundctm.files import inside
 from soundctm.files.reading import LFS, read_json
+from soundctm.files.tensors import load_tensors, open_tensors
 
 STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 INDEX_BYTES = 64 * 2**20
@@ -52,7 +52,7 @@ def shapes_in(folder: Path) -> dict[str, tuple[int, ...]]:
             continue
         _check_pointer(path)
         try:
-            with safe_open(path, framework="pt") as file:
+            with open_tensors(path) as file:
                 own = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError, ValueError, OverflowError) as error:
             raise _damaged(path, error) from error
@@ -66,7 +66,7 @@ def read_safetensors(path: Path) -> StateDict:
         raise UserError(f"no weights at {path}")
     _check_pointer(path)
     try:
-        return without_wrappers(load_file(path), path)
+        return without_wrappers(load_tensors(path), path)
     except (SafetensorError, OSError, ValueError, RuntimeError, OverflowError) as error:
         if isinstance(error, UserError):
             raise

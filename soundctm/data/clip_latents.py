@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -33,6 +33,7 @@ from soundctm.data.dataset import CaptionedFile
 from soundctm.data.latents import state_hash
 from soundctm.errors import UserError
 from soundctm.files import sweep, whole_file
+from soundctm.files.tensors import load_tensors, open_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class ClipLatents:
         if path is None:
             raise UserError(self.reasons[index])
         try:
-            moments = load_file(path)
+            moments = load_tensors(path)
             return moments["mean"].float(), moments["logvar"].float(), self.files[index].caption
         except (OSError, SafetensorError, KeyError) as error:
             raise UserError(
@@ -246,7 +247,7 @@ def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
     if not path.is_file():
         return False
     try:
-        with safe_open(path, framework="pt") as file:
+        with open_tensors(path) as file:
             found = [tuple(file.get_slice(name).get_shape()) for name in ("mean", "logvar")]
         if all(part == tuple(shape) for part in found):
             return True

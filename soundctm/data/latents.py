@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from soundctm.errors import UserError
 from soundctm.files import sweep, whole_file
+from soundctm.files.tensors import open_tensors
 
 if TYPE_CHECKING:
     from soundctm.data.compose import ComposedCorpus
@@ -223,7 +224,7 @@ def read_latents(path: str | os.PathLike, key: str | None = None) -> LatentDatas
     if not path.is_file():
         return None
     try:
-        with safe_open(path, framework="pt") as file:
+        with open_tensors(path) as file:
             header = file.metadata() or {}
             if key is not None and header.get("key") != key:
                 logger.info("%s was made from other items or another VAE", path)

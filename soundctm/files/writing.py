@@ -105,9 +105,12 @@ def whole_folder(path: str | os.PathLike, replace: bool = False, needed: int = 0
 
 
 def write_whole(path: str | os.PathLike, content: str | bytes) -> None:
-    """Write `content` (text as UTF-8) whole to `path`, whose folder is made. Raises UserError as `whole_file`."""
+    """Write `content` whole to `path`, whose folder is made. Raises UserError as `whole_file`.
+
+    Text becomes UTF-8, but for names of files, whose bytes stay what they are.
+    """
     with whole_file(path) as temporary:
-        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        temporary.write_bytes(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
 
 
 def sweep(folder: str | os.PathLike) -> int:

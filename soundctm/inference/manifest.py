@@ -111,7 +111,7 @@ class Manifest:
 
     def _whole_lines(self) -> str:
         try:
-            text = self.path.read_bytes().decode("utf-8", errors="replace")
+            text = self.path.read_bytes().decode("utf-8", errors="surrogateescape")
         except OSError as error:
             raise UserError(f"{self.path} cannot be read: {error.strerror}") from error
         return text[: text.rfind("\n") + 1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,7 +172,7 @@ def sound_seconds(options: SteeringOptions) -> float:
     if not Path(options.init_audio).is_file():
         raise UserError(f"no sound file at {options.init_audio}")
     try:
-        return soundfile.info(options.init_audio).duration
+        return soundfile.info(os.fsencode(options.init_audio)).duration
     except soundfile.SoundFileError:
         read_audio(options.init_audio)  # has the sentence
         raise

@@ -17,10 +17,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from soundctm.files import sweep, whole_file
+from soundctm.files.tensors import open_tensors
 from soundctm.text.conditioning import TextConditioning
 from soundctm.text.encoder import TextEncoder
 
@@ -66,7 +67,7 @@ class CaptionStore:
         """Open the new files; a damaged one is told, and removed if its captions are about to be made again."""
         for path in sorted(set(self.folder.glob("*.safetensors")) - self._read):
             try:
-                file = safe_open(path, framework="pt")
+                file = open_tensors(path)
                 header = file.metadata()
                 captions, lengths = json.loads(header["captions"]), json.loads(header["lengths"])
                 rows = file.get_slice("rows").get_shape()[0]

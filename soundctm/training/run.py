@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from soundctm.command import print_any_name
 from soundctm.config import add_arguments, config_from_args
 from soundctm.errors import UserError
 
@@ -77,6 +78,7 @@ def command(arguments: Sequence[str], program: str) -> int:
 
 def show_messages() -> None:
     """What a training tells while it runs, of the first of its processes; of the others warnings alone."""
+    print_any_name()
     level = logging.INFO if FIRST_PROCESS else logging.WARNING
     logging.basicConfig(level=level, format="%(name)s: %(message)s")
 

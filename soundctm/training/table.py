@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import logging
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from soundctm.command import run_module
 from soundctm.config import option
+from soundctm.data.names import shown
 from soundctm.errors import UserError
 from soundctm.files import whole_file
 
@@ -45,9 +45,8 @@ def write_table(options: TableOptions) -> Path:
     path = Path(options.output_file) if options.output_file else root / "captions.csv"
     if path.exists():
         raise UserError(f"{path} is there already; give another --output_file, or remove it")
-    sounds = sorted(
-        file.relative_to(root) for file in root.rglob("*") if file.suffix.lower() in SOUNDS and _is_sound(file)
-    )
+    found = (file for file in root.rglob("*") if file.suffix.lower() in SOUNDS and file.is_file())
+    sounds = sorted(sound for file in found if _can_be_listed(sound := file.relative_to(root)))
     if not sounds:
         raise UserError(f"no sound in {root}; it is read for {', '.join(SOUNDS)}")
     with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
@@ -72,15 +71,12 @@ def caption_of(sound: Path) -> str:
     return "a sound"
 
 
-def _is_sound(file: Path) -> bool:
-    return file.is_file() and not file.name.startswith(".") and _utf8(file)
-
-
-def _utf8(file: Path) -> bool:
-    try:
-        os.fspath(file).encode("utf-8")
-    except UnicodeEncodeError:
-        logger.warning("%r is left out: its name is not UTF-8", os.fspath(file))
+def _can_be_listed(sound: Path) -> bool:
+    if any(part.startswith((".", "__MACOSX")) for part in sound.parts):  # hidden, or left there by macOS
+        return False
+    name = sound.as_posix()
+    if shown(name) != name or len(name.splitlines()) > 1:
+        logger.warning("%s is left out: a table's names are UTF-8, on one line", "\\n".join(shown(name).splitlines()))
         return False
     return True
 

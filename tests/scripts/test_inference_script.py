@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import shutil
 import subprocess
 import sys
 
@@ -124,6 +126,28 @@ def test_captions_become_sounds(tiny_checkpoint, tmp_path):
         assert rate == 16000 and len(audio) == 10240 and np.isfinite(audio).all()
     again = infer(*command, "--batch_size", "1")
     assert again.returncode == 0 and "4 of 4 clips are there already" in again.stderr
+
+
+def test_folders_and_files_whose_names_are_not_utf8(tiny_checkpoint, tmp_path):
+    """Checkpoint, captions, output folder and a sound to begin with: as bytes, as a shell gives them."""
+    place = os.fsencode(tmp_path) + b"/caf\xe9"
+    shutil.copytree(os.fsencode(tiny_checkpoint), place + b"/model")
+    with open(place + b"/\xe9.csv", "w") as file:
+        file.write("file_name,caption\na.wav,rain\n")
+    model, out = [b"--checkpoint", place + b"/model"], [b"--output_dir", place + b"/out"]
+    first = [sys.executable, SCRIPT, *model, b"--test_file", place + b"/\xe9.csv", *out, b"--save_spectrograms"]
+    done = run_script(*first)
+    assert done.returncode == 0, done.stderr
+    assert sorted(os.listdir(place + b"/out")) == [b"a.png", b"a.wav", b"config.yaml", b"manifest.csv"]
+    assert "1 of 1 clips are there already" in run_script(*first).stderr
+    edit = [b"--prompt", b"rain", b"--init_audio", place + b"/out/a.wav", b"--strength", b"0.3", *out]
+    done = run_script(sys.executable, SCRIPT, *model, *edit)
+    assert done.returncode == 0, done.stderr
+    again = [b"--manifest", place + b"/out/manifest.csv", b"--only", b"rain.wav", b"--output_dir", place + b"/again"]
+    done = run_script(sys.executable, SCRIPT, *again)
+    assert done.returncode == 0, done.stderr
+    with open(place + b"/out/rain.wav", "rb") as one, open(place + b"/again/rain.wav", "rb") as other:
+        assert one.read() == other.read()
 
 
 def test_the_same_command_gives_the_same_bits_and_a_batch_the_same_sound(tiny_checkpoint, tmp_path):

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn.functional import pad
 
 from soundctm.data.bundle.numbers import Numbers
 from soundctm.errors import UserError
+from soundctm.files.tensors import open_tensors
 from soundctm.text.conditioning import TextConditioning
 
 logger = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ def read_bundle(path: str | os.PathLike) -> Bundle:
     if not path.is_file():
         raise UserError(f"no bundle at {path}; python -m soundctm.data.bundle make makes one")
     try:
-        with safe_open(path, framework="pt") as file:
+        with open_tensors(path) as file:
             header = json.loads((file.metadata() or {}).get("bundle", "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, RecursionError) as error:

@@ -92,14 +92,14 @@ def is_hub_id(name: str) -> bool:
 def read_weights(path: Path, under: str | None = None) -> StateDict:
     """Tensors by name of a safetensors file, or of a torch file, there `under` a key if given. Raises UserError."""
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     from soundctm.checkpoints.torch_files import read_state_dict
+    from soundctm.files.tensors import load_tensors
 
     if path.suffix != ".safetensors":
         return read_state_dict(path, under)
     try:
-        return load_file(path)
+        return load_tensors(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path} is not a safetensors file, or it is cut off or damaged: {error}") from error
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import soundfile
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
@@ -31,6 +31,7 @@ from soundctm.evaluation.extractors.base import Features
 from soundctm.evaluation.extractors.reading import Reading
 from soundctm.evaluation.folders import clips, waveforms
 from soundctm.files import write_whole
+from soundctm.files.tensors import open_tensors
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +77,7 @@ class FeatureCache:
         elsewhere = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
         beside = folder.with_name(f"{folder.name}.features") / name
         in_cache = user_cache() / f"{shown(folder.name)}-{elsewhere}.features" / name
-        # safetensors opens no path whose bytes are no UTF-8.
-        self.places = (beside, in_cache) if shown(beside) == str(beside) else (in_cache,)
+        self.places = (beside, in_cache)
 
     def read(self) -> dict[str, Entry]:
         """What is stored; nothing where there is no file, one with another key, or one that is damaged."""
@@ -143,7 +143,7 @@ def _content(entries: Mapping[str, Entry], key: Key) -> bytes:
 
 
 def _entries(path: Path, key: Key) -> dict[str, Entry]:
-    with safe_open(path, framework="pt") as file:
+    with open_tensors(path) as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}
     if metadata["key"] != key.text:

@@ -24,13 +24,14 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from tqdm import tqdm
 
 from soundctm.distillation import Distillation, draw_omega
 from soundctm.errors import UserError
 from soundctm.files import sweep, whole_file
+from soundctm.files.tensors import open_tensors
 from soundctm.training.inputs.batches import Batch, LatentBatches, LatentRows, Latents
 from soundctm.training.inputs.rows import Order, generator, generators, normal
 
@@ -69,7 +70,7 @@ class StoredTrajectories:
         block, row = divmod(number, BLOCK)
         path = _file(self.folder, block)
         try:
-            with safe_open(path, framework="pt") as file:
+            with open_tensors(path) as file:
                 kept = {name: file.get_slice(name)[row : row + 1][0] for name in file.keys()}  # noqa: SIM118
                 captions = json.loads(file.metadata()["captions"])
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -144,7 +145,7 @@ def _is_whole(path: Path, count: int, shape: tuple[int, ...]) -> bool:
     if not path.is_file():
         return False
     try:
-        with safe_open(path, framework="pt") as file:
+        with open_tensors(path) as file:
             found, captions = file.get_slice("states").get_shape(), json.loads(file.metadata()["captions"])
             latents = file.get_slice("latents").get_shape()
         if [list(found), list(latents), len(captions)] == [[count, *shape], [count, *shape[1:]], count]:

@@ -1,5 +1,6 @@
 """A folder of sounds becomes a table to train on."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,17 @@ def test_the_table_is_read_by_the_training_and_never_overwritten(tmp_path, capsy
     for folder in (tmp_path / "empty", tmp_path / "none"):
         assert main(["--audio_dir", str(folder)]) == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_names_that_a_table_cannot_hold_are_named_and_only_those(tmp_path, caplog):
+    """The folder itself may have such a name; hidden folders are passed over without a word."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    for name in ("a bell.wav", "b\udce9ll.wav", "two\nlines.wav", ".cache/x.wav", "__MACOSX/y.wav", "._a bell.wav"):
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_bytes(b"")
+    assert main(["--audio_dir", str(folder)]) == 0
+    assert [file.caption for file in read_captioned_files(folder / "captions.csv")] == ["a bell"]
+    said = sorted(
+        record.getMessage().split(" is left out")[0] for record in caplog.records if record.levelname == "WARNING"
+    )
+    assert said == ["b\\xe9ll.wav", "two\\nlines.wav"]
