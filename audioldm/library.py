@@ -9,6 +9,9 @@ command. Nothing of that is needed to run a UNet or a VAE. So, while the modules
 - what is marked for torch's compiler is marked without importing it.
 
 Afterwards everything is as it was: who imports those packages later gets them whole.
+
+Where peft, torchvision or scikit-learn are installed, the libraries import those, too, and these look into all that is
+left out here; there everything is imported whole from the beginning.
 """
 
 from __future__ import annotations
@@ -42,6 +45,7 @@ PROMISED = (  # names of these are for other models, or for tensors and training
     "transformers.generation.continuous_batching",
 )
 COMPILER = "torch._dynamo"
+CURIOUS = ("peft", "sklearn", "torchvision")  # packages that the libraries import where they are installed
 
 
 @contextlib.contextmanager
@@ -184,9 +188,10 @@ NEEDED = (
 )
 
 try:
-    with sparingly():
-        for _name in NEEDED:
-            importlib.import_module(_name)
+    if not any(importlib.util.find_spec(name) for name in CURIOUS):
+        with sparingly():
+            for _name in NEEDED:
+                importlib.import_module(_name)
 except (ImportError, RuntimeError, AttributeError, TypeError) as error:  # a version of the libraries that needs more
     log.info("diffusers is imported whole: %s", error)
 
