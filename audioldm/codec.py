@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from .chunks import in_chunks
 from .errors import CodecError
-from .library import AutoencoderKL
+from .library import AutoencoderKL, apply_forward_hook
 from .mel import LogMel, MelConfig
 from .patches import PatchVAE
 from .refine import refine
@@ -102,12 +102,20 @@ class AudioLDMCodec(nn.Module):
             raise CodecError(f"{seconds} seconds are too short; one latent frame is {self.samples_per_latent} samples")
         return self.vae.config.latent_channels, frames, self.mel.config.n_mels // self.frames_per_latent
 
+    def in_dtype(self, dtype: torch.dtype) -> AudioLDMCodec:
+        """Its networks in `dtype`; the log-mel stays float32, because half precision would round its window."""
+        for part in (self.vae, self.vocoder):
+            if part is not None:
+                nn.Module.to(part, dtype)
+        return self
+
+    @apply_forward_hook
     def encode(self, waveform: Tensor, generator: Generators = None, sample_posterior: bool = True) -> Tensor:
         """Latents [B, C, T/4, mels/4], times scale_factor, of waveforms [B, samples] in [-1, 1].
 
         The posterior is sampled with `generator` (one, or one per row), or its mean taken.
         """
-        return self.encode_mel(self.mel(waveform), generator, sample_posterior)
+        return self.encode_mel(self.mel(waveform.to(self.device)), generator, sample_posterior)
 
     @torch.no_grad()
     def encode_mel(self, mel: Tensor, generator: Generators = None, sample_posterior: bool = True) -> Tensor:
@@ -152,6 +160,7 @@ class AudioLDMCodec(nn.Module):
         """Waveforms as `decode` gives them, but differentiable: not drawn nearer to the mel, and not turned down."""
         return self._vocode(self.decode_mel(latents)).float()
 
+    @apply_forward_hook
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Waveforms [B, samples], float32 in [-1, 1], of latents [B, C, T/4, mels/4]; samples = T * hop_length.

@@ -184,6 +184,7 @@ NEEDED = (
     "diffusers.models.embeddings",
     "diffusers.models.modeling_outputs",
     "diffusers.models.unets.unet_2d_condition",
+    "diffusers.pipelines.pipeline_utils",
     "transformers.models.speecht5.modeling_speecht5",
 )
 
@@ -202,21 +203,27 @@ from diffusers.models.embeddings import TimestepEmbedding, Timesteps  # noqa: E4
 from diffusers.models.modeling_outputs import AutoencoderKLOutput  # noqa: E402
 from diffusers.models.modeling_utils import ModelMixin  # noqa: E402
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel  # noqa: E402
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline  # noqa: E402
+from diffusers.utils.accelerate_utils import apply_forward_hook  # noqa: E402
+from diffusers.utils.outputs import BaseOutput  # noqa: E402
 from transformers.models.speecht5.configuration_speecht5 import SpeechT5HifiGanConfig  # noqa: E402
 from transformers.models.speecht5.modeling_speecht5 import SpeechT5HifiGan  # noqa: E402
 
 __all__ = [
     "AutoencoderKL",
     "AutoencoderKLOutput",
+    "BaseOutput",
     "ConfigMixin",
     "DecoderOutput",
     "DiagonalGaussianDistribution",
+    "DiffusionPipeline",
     "ModelMixin",
     "SpeechT5HifiGan",
     "SpeechT5HifiGanConfig",
     "TimestepEmbedding",
     "Timesteps",
     "UNet2DConditionModel",
+    "apply_forward_hook",
     "register_to_config",
     "sparingly",
 ]

@@ -75,7 +75,7 @@ def build(args: argparse.Namespace, device: torch.device) -> tuple[PlainInferenc
 
 
 def _pipeline(parts: Components, args: argparse.Namespace, device: torch.device) -> SoundCTMPipeline:
-    return SoundCTMPipeline(_in_dtype(_copied(parts), DTYPES[args.dtype]), "ema", device)
+    return SoundCTMPipeline.from_parts(_in_dtype(_copied(parts), DTYPES[args.dtype]), "ema", device)
 
 
 def _copied(parts: Components) -> Components:

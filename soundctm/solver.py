@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import torch
 
 from soundctm.denoisers import Denoise
+from soundctm.pipeline.callbacks import OnStep
 from soundctm.schedule import SigmaSchedule, append_dims
 
 
-def heun(denoise: Denoise, z: torch.Tensor, sigmas: torch.Tensor) -> Iterator[torch.Tensor]:
+def heun(denoise: Denoise, z: torch.Tensor, sigmas: torch.Tensor) -> Generator[torch.Tensor, torch.Tensor | None, None]:
     """Solve dz/dsigma = (z - D(z, sigma)) / sigma along given levels with Heun's method (EDM algorithm 1).
 
     z: [B, C, ...] at level sigmas[0]. sigmas: [n + 1] shared by the batch, or [n + 1, B] with a path per sample;
     decreasing and positive. Two calls of `denoise` per step. Yields the n states at levels sigmas[1:], each computed
-    when it is asked for; `last` gives the end.
+    when it is asked for; `last` gives the end. A state that is sent takes the place of the one that was yielded.
     """
     for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
         z, _ = _heun_step(denoise, z, sigma, following)
-        yield z
+        changed = yield z
+        z = z if changed is None else changed
 
 
 def multistep(denoise: Denoise, z: torch.Tensor, sigmas: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -50,22 +52,24 @@ def sample_teacher(
     z: torch.Tensor,
     schedule: SigmaSchedule,
     steps: int,
-    on_state: Callable[[int, torch.Tensor], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> torch.Tensor:
     """The teacher's sampler, as the official `teacher_eval` runs it: 2 * steps - 1 calls of `denoise`.
 
     z: noise at sigma_max, [B, C, ...]. Heun over the `steps` >= 2 levels of the grid, in float64, then one Euler step
-    from sigma_min to 0, which is D itself. Returns clean latents in the dtype of z; on_state(k, state) sees the `steps`
-    states, of which they are the last, in that dtype.
+    from sigma_min to 0, which is D itself. Returns clean latents in the dtype of z; on_step sees the `steps`
+    states, of which they are the last, in that dtype, and may change them.
     """
     sigmas = schedule.grid(steps, torch.float64).to(z.device)
-    report = on_state or (lambda k, state: None)
-    states = heun(denoise, z.double(), sigmas)
-    for k, state in enumerate(states):
-        report(k, state.to(z.dtype))
+    states, state = heun(denoise, z.double(), sigmas), None
+    for k in range(steps - 1):
+        state = reached = states.send(state)
+        if on_step is not None:
+            seen = reached.to(z.dtype)
+            given = on_step(k, sigmas[k], seen)
+            state = reached if given is seen else given.double()
     clean = denoise(state, sigmas[-1]).to(z.dtype)
-    report(steps - 1, clean)
-    return clean
+    return clean if on_step is None else on_step(steps - 1, sigmas[-1], clean)
 
 
 def _heun_step(

@@ -13,10 +13,12 @@ from soundctm.errors import UserError
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 Shapes = Mapping[str, tuple[int, ...]]
+ALIGNMENT = 64  # bytes, of torch's allocator on a CPU
 
 
 def build(make: Callable[[], ModuleT], state: Mapping[str, torch.Tensor], source: str, dtype: torch.dtype) -> ModuleT:
-    """`make()` with the tensors of `state` in `dtype`, in eval mode; tensors that have this dtype are not copied.
+    """`make()` with the tensors of `state` in `dtype`, in eval mode; tensors that have this dtype are not copied, but
+    for those of a file that lie where matrix kernels take another path: equal weights shall give equal bits.
 
     The module is made on the meta device, so its initial weights never exist. Raises UserError naming the keys of
     `source` that are missing, not expected, of another shape, or not finite.
@@ -26,12 +28,17 @@ def build(make: Callable[[], ModuleT], state: Mapping[str, torch.Tensor], source
     expected = module.state_dict()
     check_keys(shapes(expected), shapes(state), source)
     check_finite(state, source)
-    values = {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
+    values = {key: aligned(value.to(dtype)) if value.is_floating_point() else value for key, value in state.items()}
     module.load_state_dict(values, assign=True)
     left = [name for name, buffer in module.named_buffers() if buffer.is_meta]
     if left:  # a buffer that no file holds would have to be computed after loading
         raise RuntimeError(f"{type(module).__name__} has buffers outside its state dict: {listing(left)}")
     return module.eval()
+
+
+def aligned(value: torch.Tensor) -> torch.Tensor:
+    """`value`, copied if it does not begin where torch would have put it."""
+    return value.clone() if value.device.type == "cpu" and value.data_ptr() % ALIGNMENT else value
 
 
 def shapes(state: Mapping[str, torch.Tensor]) -> Shapes:

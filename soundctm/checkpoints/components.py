@@ -32,6 +32,8 @@ class Components:
     schedule: SigmaSchedule = field(default_factory=SigmaSchedule)
     sampling: Defaults = field(default_factory=Defaults)
     training_config: Mapping[str, Any] | None = None
+    text_stored: bool = False  # did the checkpoint hold the text encoder's weights?
+    card: str | None = None  # its model card
 
     def network(self, weights: str) -> Network:
         """The network called "ema", "student" or "teacher". Raises UserError when it is absent."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,6 +16,7 @@ from soundctm.checkpoints.assign import build, check_finite
 from soundctm.checkpoints.components import NETWORKS, Components
 from soundctm.checkpoints.eight_bit import unpack
 from soundctm.checkpoints.layout import (
+    CARD,
     CODEC,
     CONFIG,
     INDEX,
@@ -28,6 +30,7 @@ from soundctm.checkpoints.stored import UNUSABLE, buildable, check_text_encoder,
 from soundctm.checkpoints.weight_files import read_weights
 from soundctm.codecs import Codec
 from soundctm.errors import UserError
+from soundctm.files.reading import read_text
 from soundctm.networks import Network, backbone
 from soundctm.places import shipped
 from soundctm.text import TextEncoder
@@ -43,24 +46,30 @@ def load_checkpoint(
     *,
     dtype: torch.dtype = torch.float32,
     text_encoder: TextEncoder | None = None,
+    hub: Mapping[str, Any] | None = None,
 ) -> Components:
     """The checkpoint in a folder or under a hub id, with only the networks that `weights` names.
 
     Networks and codec are in `dtype`; the text encoder stays float32, because it runs once per caption and T5
-    overflows in float16. A given `text_encoder` replaces the checkpoint's own. Raises UserError for a folder that is
-    no checkpoint, for weights it does not have, and for keys that are missing, extra or misshapen.
+    overflows in float16. A given `text_encoder` replaces the checkpoint's own. `hub`: revision, cache_dir, token and
+    local_files_only of a hub id. Raises UserError for a folder that is no checkpoint, for weights it does not have, and
+    for keys that are missing, extra or misshapen.
     """
     names = [weights] if isinstance(weights, str) else list(weights)
     unknown = [name for name in names if name not in NETWORKS]
     if unknown:
         raise UserError(f"no weights {unknown[0]!r}; they are {', '.join(NETWORKS)}")
-    folder = local_folder(path, names)
+    folder = local_folder(path, names, hub)
     index = Index.read(folder)
     absent = [name for name in names if name not in index.parts]
     if absent:
         raise UserError(f"{path} has no {absent[0]!r} weights; its parts are {', '.join(index.parts)}")
     parts = Components(
-        schedule=index.schedule, sampling=read_defaults(folder), training_config=read_training_config(folder)
+        schedule=index.schedule,
+        sampling=read_defaults(folder),
+        training_config=read_training_config(folder),
+        text_stored=TEXT_ENCODER in index.parts,
+        card=read_text(folder / CARD) if (folder / CARD).is_file() else None,
     )
     for name in names:
         setattr(parts, name, load_network(folder / name, name, dtype))
@@ -109,10 +118,10 @@ def load_codec(folder: str | os.PathLike, dtype: torch.dtype = torch.float32) ->
         raise UserError(where + reason) from error
 
 
-def local_folder(path: str | os.PathLike, networks: Sequence[str]) -> Path:
+def local_folder(path: str | os.PathLike, networks: Sequence[str], hub: Mapping[str, Any] | None = None) -> Path:
     """`path` itself where it is a folder, else the local copy of that hub id with only these networks' weights.
 
-    Raises UserError when it is neither.
+    `hub` are arguments of huggingface_hub's `snapshot_download`. Raises UserError when it is neither.
     """
     name = shipped(path)
     folder = Path(name)
@@ -124,7 +133,9 @@ def local_folder(path: str | os.PathLike, networks: Sequence[str]) -> Path:
 
     subfolders = [*networks, CODEC, TEXT_ENCODER]
     try:
-        return Path(snapshot_download(name, allow_patterns=[INDEX, TRAINING_CONFIG, *(f"{s}/*" for s in subfolders)]))
+        options = {key: value for key, value in (hub or {}).items() if value is not None}
+        wanted = [INDEX, TRAINING_CONFIG, CARD, *(f"{part}/*" for part in subfolders)]
+        return Path(snapshot_download(name, allow_patterns=wanted, **options))
     except (OSError, ValueError) as error:
         log.debug("snapshot_download failed for %s", name, exc_info=error)
         raise UserError(f"{name} is neither a checkpoint folder nor a hub repository that can be fetched") from error

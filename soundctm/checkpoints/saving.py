@@ -27,16 +27,17 @@ def save_checkpoint(
     parts: Components,
     *,
     dtype: torch.dtype | Mapping[str, torch.dtype] | None = None,
-    store_text_encoder: bool = False,
+    store_text_encoder: bool | None = None,
     model_card: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write `parts` as a checkpoint folder, under a temporary name that is renamed at the end.
 
     `dtype` is the precision of networks and codec on disk (default: theirs), one for all or by part ("teacher", ...);
-    int8 is for networks (soundctm.checkpoints.eight_bit). With `store_text_encoder` the text encoder's weights are
-    written too, else only its name; those of CLAP's text branch always are, unless it is a hub's. Raises UserError when
-    `folder` is in the way; `overwrite` replaces an older checkpoint, never a folder of anything else.
+    int8 is for networks (soundctm.checkpoints.eight_bit). With `store_text_encoder` (default: where they came with the
+    checkpoint) the text encoder's weights are written too, else only its name; those of CLAP's text branch always are,
+    unless it is a hub's. Raises UserError when `folder` is in the way; `overwrite` replaces an older checkpoint, never
+    a folder of anything else.
     """
     folder = Path(folder).absolute()
     if folder.exists() and not folder.is_dir():
@@ -45,7 +46,8 @@ def save_checkpoint(
         raise UserError(f"{folder} is not empty" + (": overwrite replaces it" if (folder / INDEX).is_file() else ""))
     sweep(folder.parent)
     with whole_folder(folder, replace=True) as temporary:
-        _write(temporary, parts, dtype, store_text_encoder)
+        stored = parts.text_stored if store_text_encoder is None else store_text_encoder
+        _write(temporary, parts, dtype, stored)
         if model_card is not None:
             (temporary / CARD).write_text(model_card, encoding="utf-8")
     return folder

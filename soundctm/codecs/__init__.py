@@ -48,6 +48,9 @@ class Codec(Protocol):
     def to(self, device: torch.device | str) -> Codec:
         """Move everything."""
 
+    def in_dtype(self, dtype: torch.dtype) -> Codec:
+        """Its networks in `dtype`."""
+
     def save_pretrained(self, folder: str | os.PathLike, dtype: torch.dtype | None = None) -> None:
         """Write a folder that `soundctm.checkpoints.load_codec` reads."""
 

@@ -22,6 +22,7 @@ from transformers import DacConfig
 from transformers.models.dac.modeling_dac import DacDecoder, DacEncoder
 
 from soundctm.audioldm.errors import CodecError
+from soundctm.audioldm.library import apply_forward_hook
 from soundctm.audioldm.vae import sample_noise
 
 SPREAD = 0.5  # standard deviation of the network's latents
@@ -120,6 +121,7 @@ class WaveformCodec(nn.Module):
         mean, logvar = self.posterior(waveform)
         return self.normalise(mean), logvar + 2 * (SPREAD / self.z_std.float())[:, None].log()
 
+    @apply_forward_hook
     def encode(
         self,
         waveform: Tensor,
@@ -127,7 +129,7 @@ class WaveformCodec(nn.Module):
         sample_posterior: bool = True,
     ) -> Tensor:
         """Latents [B, C, T] of [B, samples]; the posterior is sampled with `generator`, or its mean taken."""
-        mean, logvar = self.moments(waveform)
+        mean, logvar = self.moments(waveform.to(self.device))
         return mean + (logvar / 2).exp() * sample_noise(mean, generator) if sample_posterior else mean
 
     def normalise(self, z: Tensor) -> Tensor:
@@ -138,6 +140,7 @@ class WaveformCodec(nn.Module):
         """The inverse of `normalise`."""
         return x * self.z_std.float()[:, None] / SPREAD + self.z_mean.float()[:, None]
 
+    @apply_forward_hook
     @torch.no_grad()
     def decode(self, latents: Tensor, chunk: int = CHUNK) -> Tensor:
         """Waveforms float32 [B, samples] in [-1, 1] of latents [B, C, T], `chunk` frames at a time.

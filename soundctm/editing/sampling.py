@@ -24,12 +24,11 @@ from soundctm.control.guidance import mean_guidance, optimise_noise, through_net
 from soundctm.denoisers import Jump
 from soundctm.editing.windows import windowed
 from soundctm.errors import UserError
+from soundctm.pipeline.callbacks import OnStep
 from soundctm.samplers import SAMPLERS, clip_noise
 from soundctm.schedule import SigmaSchedule
 from soundctm.seeds import clip_seeds
 from soundctm.steering import along_time, blend_noise, blended, keeping, repaint, steered
-
-OnStep = Callable[[int, torch.Tensor], None]  # (k, state after jump k)
 
 
 @dataclass(frozen=True)
@@ -53,9 +52,8 @@ class Blend:
 
 @dataclass(frozen=True)
 class Steering:
-    """What may steer any generation: a prompt to stay away from, a blend, a control, and whether the clip is a loop."""
+    """What may steer any generation: a blend, a control, and whether the clip is a loop."""
 
-    negative_prompt: str | None = None
     blend: Blend | None = None
     control: Control | None = None
     loop: bool = False
@@ -94,13 +92,17 @@ def sample(
     known: Known | None = None,
     like: torch.Tensor | None = None,
     on_step: OnStep | None = None,
+    initial: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Clean latents [B, *shape]. `jump_of` gives the base jump of captions, which takes `window` frames at a time."""
+    """Clean latents [B, *shape]. `jump_of` gives the base jump of captions, which takes `window` frames at a time.
+
+    `initial` is standard normal noise [B, *shape] to begin with, instead of the generators' first draw.
+    """
 
     def draw(k: int = 0) -> torch.Tensor:
         return clip_noise(shape, generators, like)
 
-    noise = draw()
+    noise = draw() if initial is None else initial.to(like)
     over = lambda prompts: windowed(jump_of(prompts), window, steering.loop)  # noqa: E731
     jump = over(prompts)
     if steering.blend is not None:
@@ -173,9 +175,7 @@ def _reporting(jump: Jump, on_step: OnStep | None) -> Jump:
 
     def reporting(z: torch.Tensor, t: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
         nonlocal calls
-        landed = jump(z, t, s)
-        on_step(calls, landed)
         calls += 1
-        return landed
+        return on_step(calls - 1, t, jump(z, t, s))
 
     return reporting

@@ -101,7 +101,7 @@ def load_pipeline(options: InferenceOptions, device: str) -> SoundCTMPipeline:
 
     dtype = getattr(torch, options.dtype)
     if not options.official:
-        return _compiled(
+        return _readied(
             SoundCTMPipeline.from_pretrained(checkpoint_name(options), options.weights, device=device, dtype=dtype),
             options,
         )
@@ -118,10 +118,11 @@ def load_pipeline(options: InferenceOptions, device: str) -> SoundCTMPipeline:
     )
     if options.weights == "ema":
         parts.student = None  # its file gave the text encoder
-    return _compiled(SoundCTMPipeline(parts, options.weights, device=device), options)
+    return _readied(SoundCTMPipeline.from_parts(parts, options.weights, device=device), options)
 
 
-def _compiled(pipeline: SoundCTMPipeline, options: InferenceOptions) -> SoundCTMPipeline:
+def _readied(pipeline: SoundCTMPipeline, options: InferenceOptions) -> SoundCTMPipeline:
+    pipeline.set_progress_bar_config(disable=True)  # a run has a bar over all clips
     if options.compile != "none":
         pipeline.compile(options.compile)
     return pipeline

@@ -91,6 +91,11 @@ def png_bytes(figure: Figure) -> bytes:
 
 def save_spectrogram(path: str | os.PathLike, audio: np.ndarray, sampling_rate: int, title: str) -> None:
     """Write a PNG through a temporary name."""
+    write_whole(path, png_bytes(spectrogram_figure(audio, sampling_rate, title)))
+
+
+def spectrogram_figure(audio: np.ndarray, sampling_rate: int, title: str) -> Figure:
+    """The mel spectrogram of `audio` [samples] below its title."""
     figure = new_figure(7.0, 3.2, layout="constrained")
     axes = figure.subplots()
     image = draw_levels(axes, mel_db(audio, sampling_rate), len(audio) / sampling_rate, sampling_rate)
@@ -98,7 +103,7 @@ def save_spectrogram(path: str | os.PathLike, audio: np.ndarray, sampling_rate: 
     axes.set_ylabel("Hz")
     write_title(axes, title)
     figure.colorbar(image, ax=axes, label="dB")
-    write_whole(path, png_bytes(figure))
+    return figure
 
 
 def _slaney_mel(hz: float) -> float:

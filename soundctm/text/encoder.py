@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from soundctm.audioldm.library import apply_forward_hook
 from soundctm.text.conditioning import TextConditioning
 from soundctm.text.sources import load_model, load_tokenizer
 
@@ -69,6 +70,14 @@ class TextEncoder(nn.Module):
         return cls(model, tokenizer or load_tokenizer(name), name, cache_entries)
 
     @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.model.dtype
+
+    @property
     def dim(self) -> int:
         """Width D of the hidden states."""
         return self.model.config.hidden_size
@@ -96,6 +105,7 @@ class TextEncoder(nn.Module):
         """Stays in eval mode whatever its parent does: dropout would make the conditioning noisy."""
         return super().train(False)
 
+    @apply_forward_hook
     def encode(self, captions: Sequence[str]) -> TextConditioning:
         """Hidden states of `captions` [B, L, D] on the encoder's device; repeated and earlier ones cost nothing."""
         if isinstance(captions, str) or not captions:

@@ -59,7 +59,7 @@ def test_the_official_way_of_the_transformer_runs_its_text_for_every_step_and_pr
     texts = {"plain": [], "ours": []}
     for name, network, encoder in (
         ("plain", plain.network, plain.encoder),
-        ("ours", pipe.parts.ema, pipe.text_encoder.model),
+        ("ours", pipe.network, pipe.text_encoder.model),
     ):
         attention = network.transformer_blocks[0].attn2.to_v
         attention.register_forward_pre_hook(lambda _, inputs, name=name: frames[name].append(len(inputs[0])))
@@ -76,7 +76,7 @@ def test_the_official_way_costs_twice_the_network_and_text_at_every_step():
     args = inference.argparse.Namespace(model="unet", size="tiny", dtype="fp32")
     plain, pipe = inference.build(args, torch.device("cpu"))
     calls = {"plain": [], "ours": []}
-    for name, unet in (("plain", plain.network), ("ours", pipe.parts.ema)):
+    for name, unet in (("plain", plain.network), ("ours", pipe.network)):
         unet.register_forward_pre_hook(lambda _, inputs, name=name: calls[name].append(len(inputs[0])))
     texts = []
     plain.encoder.register_forward_pre_hook(
@@ -84,7 +84,7 @@ def test_the_official_way_costs_twice_the_network_and_text_at_every_step():
     )
     inference.compare(plain, pipe, 3)
     assert calls == {"plain": [2, 2, 2], "ours": [1, 1, 1]} and texts == [2, 2, 2]
-    assert all(a is not b for a, b in zip(plain.network.parameters(), pipe.parts.ema.parameters(), strict=True))
+    assert all(a is not b for a, b in zip(plain.network.parameters(), pipe.network.parameters(), strict=True))
 
 
 def test_times_of_ways_that_disagree_are_not_given(monkeypatch, capsys):
@@ -99,7 +99,7 @@ def test_times_of_ways_that_disagree_are_not_given(monkeypatch, capsys):
 def test_half_precision_is_ours_alone():
     args = inference.argparse.Namespace(model="unet", size="tiny", dtype="bf16")
     plain, pipe = inference.build(args, torch.device("cpu"))
-    assert plain.network.dtype == torch.float32 and pipe.parts.ema.dtype == torch.bfloat16
+    assert plain.network.dtype == torch.float32 and pipe.network.dtype == torch.bfloat16
     assert 1e-5 < inference.compare(plain, pipe, 1)["latents"] < 0.2
 
 

@@ -7,7 +7,7 @@ from script_runs import ROOT
 
 UNNEEDED = (
     "torch._dynamo", "torch._inductor", "torch.distributed.tensor", "sympy", "scipy.stats", "scipy.optimize", "sklearn",
-    "diffusers.pipelines", "diffusers.models.transformers", "diffusers.models.controlnets", "pandas", "matplotlib",
+    "diffusers.models.transformers", "diffusers.models.controlnets", "pandas", "matplotlib",
 )  # fmt: skip
 CLIP = f"""
 import sys

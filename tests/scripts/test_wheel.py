@@ -15,7 +15,7 @@ from soundctm import SoundCTMPipeline, places
 assert places.INSTALLED and importlib.util.find_spec("audioldm") is None
 pipe = SoundCTMPipeline.from_pretrained("mini", device="cpu")
 assert pipe("a dog barking").audios.shape == (1, 40960)
-from soundctm.checkpoints.official import FULL_CONFIGS
+from soundctm.checkpoints.official.unet import FULL_CONFIGS
 from soundctm.data.corpus import DATA_FOLDER
 assert (FULL_CONFIGS / "unet.json").is_file() and (DATA_FOLDER / "captions.yaml").is_file()
 assert "audioldm" not in sys.modules

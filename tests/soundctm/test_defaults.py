@@ -57,7 +57,7 @@ def test_command_and_pipeline_take_the_checkpoints_defaults(folder, tmp_path, we
     assert (made["sampling_rate"], made["target_length"]) == ("16000", f"{tiny.SECONDS:g}")
     pipe = SoundCTMPipeline.from_pretrained(folder, weights, device="cpu")
     seen = []
-    out = pipe("rain", callback_on_step_end=lambda k, z: seen.append((k, z.dtype)))
+    out = pipe("rain", callback_on_step_end=lambda p, k, t, kept: seen.append((k, kept["latents"].dtype)))
     assert [k for k, _ in seen] == list(range(int(row["steps"]))) and len({dtype for _, dtype in seen}) == 1
     wav, _ = soundfile.read(tmp_path / "rain.wav", dtype="float32")
     assert abs(out.audios[0] - wav).max() < 2 / 32768, "the same default seed, too"

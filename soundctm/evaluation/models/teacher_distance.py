@@ -134,7 +134,9 @@ def _lines(found: dict[str, dict[int, Distance]]) -> Iterator[str]:
 
 
 def _load(options: DistanceOptions, folder: str, weights: str) -> SoundCTMPipeline:
-    return SoundCTMPipeline.from_pretrained(folder, weights, usable_device(options.device))
+    pipe = SoundCTMPipeline.from_pretrained(folder, weights, usable_device(options.device))
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
 
 
 def _loudness(audios: np.ndarray) -> np.ndarray:

@@ -28,7 +28,8 @@ def write_samples(
     processes of a cut network need this one.
     """
     device = next(parts.network(weights).parameters()).device
-    pipeline, folders = SoundCTMPipeline(parts, weights, device), {}
+    pipeline, folders = SoundCTMPipeline.from_parts(parts, weights, device), {}
+    pipeline.set_progress_bar_config(disable=True)
     for count in steps:
         out = pipeline(prompts, count, seed=SEED, batch_size=8)
         if folder is not None:

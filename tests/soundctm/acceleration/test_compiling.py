@@ -29,7 +29,7 @@ def clips(pipe, prompts=CAPTIONS, **given):
 
 
 def test_clips_stay_the_same_and_shapes_are_few(parts):
-    pipe = SoundCTMPipeline(parts, "ema", "cpu")
+    pipe = SoundCTMPipeline.from_parts(parts, "ema", "cpu")
     wanted, pair = clips(pipe), clips(pipe, nu=1.5)
     recorder = Again()
     pipe.compiled = compile_pipeline(pipe, "graphs", Graphs(recorder))
@@ -49,7 +49,7 @@ def test_clips_stay_the_same_and_shapes_are_few(parts):
 
 
 def test_a_machine_without_a_gpu_says_so_and_runs_as_it_is(parts, caplog):
-    pipe = SoundCTMPipeline(parts, "ema", "cpu")
+    pipe = SoundCTMPipeline.from_parts(parts, "ema", "cpu")
     wanted = clips(pipe)
     with caplog.at_level(logging.WARNING):
         done = pipe.compile()
@@ -57,7 +57,7 @@ def test_a_machine_without_a_gpu_says_so_and_runs_as_it_is(parts, caplog):
     assert [record.getMessage() for record in caplog.records] == done.remarks
     assert torch.equal(clips(pipe).latents, wanted.latents)
     with pytest.raises(UserError, match="must be one of graphs, inductor"):
-        SoundCTMPipeline(parts, "ema", "cpu").compile("fast")
+        SoundCTMPipeline.from_parts(parts, "ema", "cpu").compile("fast")
 
 
 def test_where_torch_cannot_compile_blocks_run_as_they_are(parts, monkeypatch):
@@ -65,7 +65,7 @@ def test_where_torch_cannot_compile_blocks_run_as_they_are(parts, monkeypatch):
         raise RuntimeError("no C++ compiler found\nmore")
 
     monkeypatch.setattr(torch, "compile", refuse)
-    done = SoundCTMPipeline(parts, "ema", "cpu").compile("inductor")
+    done = SoundCTMPipeline.from_parts(parts, "ema", "cpu").compile("inductor")
     assert done.blocks == 0
     assert done.remarks[0] == "torch cannot compile here, so the blocks run as they are: no C++ compiler found"
 

@@ -32,7 +32,7 @@ def parts(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pipe(parts):
-    return SoundCTMPipeline(parts, "ema", "cpu")
+    return SoundCTMPipeline.from_parts(parts, "ema", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,7 @@ def test_refusals(pipe, clip, call, words):
 
 
 def test_the_teacher_takes_a_negative_prompt_and_no_edits(parts, clip):
-    pipe = SoundCTMPipeline(parts, "teacher", "cpu")
+    pipe = SoundCTMPipeline.from_parts(parts, "teacher", "cpu")
     plain, away = (pipe("rain", 2, seed=1, negative_prompt=text).latents for text in (None, "a dog"))
     assert not torch.allclose(plain, away)
     assert torch.equal(plain, pipe("rain", 2, seed=1, negative_prompt="").latents)

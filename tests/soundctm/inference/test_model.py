@@ -37,7 +37,14 @@ def official(tmp_path, monkeypatch):
         return SimpleNamespace(student=given["student"], ema=given["ema"], teacher=given["teacher"])
 
     monkeypatch.setattr(soundctm.checkpoints, "load_official", load_official)
-    monkeypatch.setattr(soundctm.pipeline, "SoundCTMPipeline", lambda parts, weights, device: (parts, weights, device))
+
+    class Pipeline(tuple):
+        from_parts = staticmethod(lambda parts, weights, device: Pipeline((parts, weights, device)))
+
+        def set_progress_bar_config(self, disable):
+            assert disable, "a run has a bar of its own"
+
+    monkeypatch.setattr(soundctm.pipeline, "SoundCTMPipeline", Pipeline, raising=False)
     return SimpleNamespace(flags=flags, asked=asked)
 
 

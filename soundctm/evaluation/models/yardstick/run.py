@@ -59,6 +59,7 @@ def measure(options: YardstickOptions) -> dict[str, Any]:
     labels, table = judging.judged_labels(rows), load_caption_table()
     device = options.device or default_device()
     pipeline = SoundCTMPipeline.from_pretrained(options.model, options.weights, device=device)
+    pipeline.set_progress_bar_config(disable=True)
     net = load_yamnet()
     items, names = ComposedCorpus(rows, options.corpus, speed_changes=False, table=table), list(labels)
     real = judging.featured(labels, items, lambda waves: _features(sounds.clip_embeddings(net, waves)))

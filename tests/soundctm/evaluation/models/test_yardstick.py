@@ -127,6 +127,9 @@ def test_one_command_gives_one_row(tmp_path, monkeypatch, capsys):
         def from_pretrained(cls, *args, **kwargs):
             return cls()
 
+        def set_progress_bar_config(self, disable):
+            pass
+
         def __call__(self, captions, steps, *, omega, seed):
             made = torch.stack([sound(caption, number) for caption, number in zip(captions, seed, strict=True)])
             return type("Out", (), {"audios": made.numpy()})

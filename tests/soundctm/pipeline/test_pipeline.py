@@ -16,7 +16,7 @@ from soundctm.pipeline import SoundCTMPipeline
 from soundctm.seeds import clip_seed, clip_seeds
 from soundctm.text import TextEncoder
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CAPTIONS = [
     "a dog barking",
     "rain",
@@ -45,7 +45,7 @@ def parts(request, around):
 
 @pytest.fixture(scope="module")
 def pipe(parts):
-    return SoundCTMPipeline(parts, "ema", "cpu")
+    return SoundCTMPipeline.from_parts(parts, "ema", "cpu")
 
 
 @pytest.mark.parametrize("options", [
@@ -84,7 +84,12 @@ def test_one_seed_serves_all_clips_whatever_their_order(pipe):
 def test_generators_and_steps(pipe):
     seen = []
     generators = [torch.Generator().manual_seed(s) for s in (1, 2)]
-    out = pipe(["a", "b"], 3, generator=generators, callback_on_step_end=lambda k, z: seen.append((k, z.shape)))
+    out = pipe(
+        ["a", "b"],
+        3,
+        generator=generators,
+        callback_on_step_end=lambda p, k, t, kept: seen.append((k, kept["latents"].shape)),
+    )
     assert [k for k, _ in seen] == [0, 1, 2]
     close(out.latents, pipe(["a", "b"], 3, seed=[1, 2]).latents, 1e-6)
     assert pipe("a", seconds=1.28).audios.shape == (1, 20480)
@@ -111,7 +116,7 @@ def test_one_network_call_per_step_at_nu_one_and_one_encoding_per_caption(pipe):
 
 
 def test_teacher_weights(parts):
-    pipe = SoundCTMPipeline(parts, "teacher", "cpu")
+    pipe = SoundCTMPipeline.from_parts(parts, "teacher", "cpu")
     rows = []
     hook = pipe.denoiser.network.register_forward_pre_hook(lambda m, args: rows.append(len(args[0])))
     out = pipe(CAPTIONS[:2], 3, omega=3.0, seed=1)
@@ -138,7 +143,8 @@ def test_sound_that_is_not_finite_is_no_result(parts, dtype, advice):
     broken = copy.deepcopy(parts.ema).to(dtype)
     with torch.no_grad():
         broken.last_weight.view(-1)[0] = float("nan")
-    pipe = SoundCTMPipeline(Components(broken, codec=parts.codec, text_encoder=parts.text_encoder), "ema", "cpu")
+    whole = Components(broken, codec=parts.codec, text_encoder=parts.text_encoder)
+    pipe = SoundCTMPipeline.from_parts(whole, "ema", "cpu")
     with pytest.raises(UserError, match=f"'rain' gave sound that is not finite: .*{advice}") as caught:
         pipe(["rain", "wind"])
     assert dtype != torch.float32 or "float32" not in str(caught.value)
@@ -146,9 +152,9 @@ def test_sound_that_is_not_finite_is_no_result(parts, dtype, advice):
 
 def test_missing_parts_are_named(parts):
     with pytest.raises(UserError, match="codec and a text encoder"):
-        SoundCTMPipeline(Components(ema=parts.ema), "ema", "cpu")
+        SoundCTMPipeline.from_parts(Components(ema=parts.ema), "ema", "cpu")
     with pytest.raises(UserError, match="no 'teacher' weights"):
-        SoundCTMPipeline(
+        SoundCTMPipeline.from_parts(
             Components(ema=parts.ema, codec=parts.codec, text_encoder=parts.text_encoder), "teacher", "cpu"
         )
 
