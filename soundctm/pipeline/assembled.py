@@ -1,4 +1,4 @@
-"""The pipeline without its call: which components it has, where they come from and go to, where they lie and compute."""
+"""The pipeline without its call: its components, where they come from and go to, where they lie and compute."""
 
 from __future__ import annotations
 
