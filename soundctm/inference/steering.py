@@ -1,4 +1,4 @@
-"""The options of `ctm_inference.py` that steer a clip: editing, control, candidates.
+"""The options of `ctm_inference.py` that steer a clip: editing, control, candidates; and those that finish it.
 
 They are checked before a model is loaded, and those that were given are a column of the manifest, as JSON, so that the
 same command makes the same clip and `--refine` can take them up again.
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from soundctm.config import option
 from soundctm.errors import UserError
+from soundctm.inference.finishing import FinishingOptions, check_finishing
 
 if TYPE_CHECKING:
     from soundctm.pipeline import SoundCTMOutput, SoundCTMPipeline
@@ -28,8 +29,8 @@ SOUND, CANDIDATES = "init_audio_sha256", "num_samples"
 
 
 @dataclass(frozen=True)
-class SteeringOptions:
-    """What steers the clips of a run. Times are in seconds."""
+class SteeringOptions(FinishingOptions):
+    """What steers the clips of a run, and how they are finished. Times are in seconds."""
 
     negative_prompt: str | None = option(None, "what to stay away from; needs --nu above 1, or --weights teacher")
 
@@ -122,6 +123,7 @@ def check_steering(options: SteeringOptions) -> None:
     """
     if all(getattr(options, field.name) == field.default for field in dataclasses.fields(SteeringOptions)):
         return
+    check_finishing(options)
     from soundctm.editing import parse_bands, parse_regions
     from soundctm.editing.clip import check_length, read_init
     from soundctm.editing.operations import check_extension, check_strength

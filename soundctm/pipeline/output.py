@@ -14,6 +14,7 @@ import torch
 from soundctm.audioldm.library import BaseOutput
 from soundctm.errors import UserError
 from soundctm.files.sounds import check_sound_file, write_sound
+from soundctm.inference.finishing import FinishingOptions, check_finishing, finish
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +29,7 @@ class SoundCTMOutput(BaseOutput):
     asked for. In Jupyter it shows players and spectrograms.
     """
 
-    audios: np.ndarray | torch.Tensor
+    audios: np.ndarray | torch.Tensor | list[np.ndarray]
     sampling_rate: int
     latents: torch.Tensor
     seeds: list[int] | None = None
@@ -54,6 +55,22 @@ class SoundCTMOutput(BaseOutput):
         for index, name in enumerate(names):
             write_sound(name, self.waveform(index), self.sampling_rate, subtype)
         return names
+
+    def finished(
+        self, *, trim_onset: bool = False, loudness: float | None = None, fade_in: float = 0.0, fade_out: float = 0.0
+    ) -> SoundCTMOutput:
+        """The same clips as they are wanted in an edit; trimmed ones are a list of arrays of their own lengths.
+
+        trim_onset: leave out what is before the sound begins. loudness: in LUFS, for example -23 (needs pyloudnorm).
+        fade_in, fade_out: seconds. Raises UserError.
+        """
+        options = FinishingOptions(trim_onset, loudness, fade_in, fade_out)
+        check_finishing(options)
+        clips = [
+            finish(self.waveform(index), self.sampling_rate, options=options)[0] for index in range(len(self.audios))
+        ]
+        audios = clips if trim_onset else np.stack(clips)
+        return SoundCTMOutput(audios, self.sampling_rate, self.latents, self.seeds, self.scores, self.prompts)
 
     def spectrogram(self, index: int = 0, title: str | None = None) -> Figure:
         """The mel spectrogram of a clip as a figure of matplotlib; the prompt is above it unless `title` is given."""

@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundctm.inference.finishing import cut_at_onset, finish, is_nearly_silent, onset
+from soundctm.errors import UserError
+from soundctm.inference.finishing import (
+    FinishingOptions,
+    at_loudness,
+    check_finishing,
+    cut_at_onset,
+    faded,
+    finish,
+    is_nearly_silent,
+    loudness,
+    onset,
+)
 from soundctm.inference.spectrogram import RANGE_DB, mel_db
 
 RATE = 16_000
@@ -90,3 +101,53 @@ def test_clips_in_folders_are_written_there(infer, tmp_path):
     found = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").glob("*/*"))
     assert found == ["birds/a.png", "birds/a.wav", "cats/a.png", "cats/a.wav"]
     assert infer("--test_file", str(table)) == 0
+
+
+def test_loudness_is_what_was_asked_for():
+    sine = 0.2 * np.sin(2 * np.pi * 997 * np.arange(RATE) / RATE).astype(np.float32)
+    # BS.1770: a sine of 997 Hz at full scale in one channel has -3.01 LUFS
+    assert loudness(sine / 0.2, RATE) == pytest.approx(-3.01, abs=0.1)
+    for wanted in (-30.0, -23.0):
+        assert loudness(at_loudness(sine, RATE, wanted), RATE) == pytest.approx(wanted, abs=0.05)
+    loud = at_loudness(bark(0.5), RATE, -5.0)
+    assert np.abs(loud).max() == pytest.approx(1.0), "no louder than full scale"
+    short = at_loudness(sine[:2000], RATE, -23.0)  # shorter than a block of the measure
+    assert 0.01 < np.abs(short).max() < 1.0
+    assert not at_loudness(np.zeros(RATE, np.float32), RATE, -23.0).any()
+
+
+def test_fades_reach_zero_and_leave_the_middle():
+    audio = np.ones(RATE, np.float32)
+    clip = faded(audio, RATE, 0.1, 0.25)
+    assert clip[0] == 0 and abs(clip[-1]) < 1e-6 and (clip[1600:-4000] == 1).all()
+    assert (np.diff(clip[:1600]) >= 0).all() and (np.diff(clip[-4000:]) <= 0).all()
+    assert np.isfinite(faded(audio[:100], RATE, 3.0, 3.0)).all() and (audio == 1).all()
+
+
+def test_trimmed_clips_begin_with_their_sound():
+    clip, _ = finish(bark(1.2), RATE, options=FinishingOptions(trim_onset=True))
+    assert np.array_equal(clip, bark(1.2)[19_200 - 160 :])
+
+
+@pytest.mark.parametrize(("options", "says"), [
+    ({"fade_in": -1.0}, "fade_in is -1"), ({"fade_out": float("nan")}, "fade_out is nan"),
+    ({"loudness": 3.0}, "-70 and 0"),
+])  # fmt: skip
+def test_what_cannot_be_is_refused(options, says):
+    with pytest.raises(UserError, match=says):
+        check_finishing(FinishingOptions(**options))
+
+
+def test_without_pyloudnorm_it_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pyloudnorm", None)
+    with pytest.raises(UserError, match="pip install"):
+        check_finishing(FinishingOptions(loudness=-23.0))
+
+
+def test_a_run_finishes_its_clips_and_knows_it(infer, tmp_path, capsys):
+    assert infer("--prompt", "rain", "--fade_out", "0.2", "--loudness", "-30") == 0
+    audio, rate = soundfile.read(tmp_path / "out" / "rain.wav")
+    assert abs(audio[-1]) < 1e-3 < np.abs(audio).max() < 0.2
+    assert infer("--prompt", "rain", "--fade_out", "0.2", "--loudness", "-30") == 0  # it is there already
+    assert infer("--prompt", "rain") == 2 and "was made with" in capsys.readouterr().err
+    assert infer("--prompt", "rain", "--fade_in", "-1") == 2

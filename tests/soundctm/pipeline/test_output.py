@@ -44,3 +44,14 @@ def test_jupyter_shows_players_and_spectrograms():
     assert not re.search(r'src="(?!data:)', page), "nothing is fetched"
     figure = output(prompts=["a dog", "rain"]).spectrogram(1)
     assert figure.axes[0].get_title() == "rain"
+
+
+def test_finished_clips_are_new_ones():
+    made = output(prompts=["a", "b"])
+    done = made.finished(fade_out=0.1, loudness=-30.0)
+    assert done.audios.shape == WAVES.shape and abs(done.audios[0, -1]) < 1e-4 and (made.audios == WAVES).all()
+    late = np.concatenate([np.zeros((2, 4000), np.float32), WAVES], 1)
+    trimmed = SoundCTMOutput(late, 16000, made.latents).finished(trim_onset=True)
+    assert [len(audio) for audio in trimmed.audios] == [8160, 8160]
+    with pytest.raises(UserError, match="fade_in"):
+        made.finished(fade_in=-1.0)
