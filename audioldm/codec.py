@@ -35,7 +35,7 @@ class AudioLDMCodec(nn.Module):
     The vocoder may be absent while it is being trained; only `decode` needs it.
     """
 
-    sample_format = "PCM_16"  # of wavs, as soundfile names it
+    sample_format = "16"  # bits of a sample in a wav
     reading = "normalised"  # how its clips are read from files (soundctm.data.audio)
 
     def __init__(

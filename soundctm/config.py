@@ -25,6 +25,7 @@ from soundctm.files.reading import read_yaml
 from soundctm.places import shipped
 
 T = TypeVar("T")
+OFFICIAL_SECTION = "Experiment"  # under which the official YAML files have all of their values
 
 
 def option(
@@ -78,7 +79,9 @@ def load_config(cls: type[T], path: str | os.PathLike | None = None, overrides: 
         path = shipped(path)
         if not Path(path).exists():
             raise UserError(f"no configuration file at {path}")
-        values.update(read_yaml(path))
+        found = read_yaml(path)
+        nested = found.get(OFFICIAL_SECTION)
+        values.update(nested if len(found) == 1 and isinstance(nested, Mapping) else found)
     values.update(overrides or {})
     kinds = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}

@@ -194,3 +194,6 @@ def _shown(value: object) -> str:
     except ValueError:  # a number of thousands of digits
         return "a number of thousands of digits"
     return text if len(text) <= 200 else text[:197] + "..."
+
+
+OFFICIAL_DIT = Defaults(omega=5.0, seconds=10.031, sampling_rate=44_100)  # of the official SoundCTM-DiT

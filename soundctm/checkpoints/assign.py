@@ -64,6 +64,15 @@ def check_keys(expected: Shapes, given: Shapes, source: str) -> None:
         raise UserError(f"{source} does not fit this model: {'; '.join(faults)}")
 
 
+def length_of(state: Mapping[str, torch.Tensor], key: str, source: str, axis: int = 0, prefix: str = "") -> int:
+    """How long a tensor of a file that is to describe its model is. Raises UserError where it is not there, or flat."""
+    value = state.get(key)
+    if value is None or value.ndim <= axis:
+        what = "missing" if value is None else f"of shape {list(value.shape)}"
+        raise UserError(f"{source} describes no model of this kind: {prefix}{key} is {what}")
+    return value.shape[axis]
+
+
 def check_finite(state: Mapping[str, torch.Tensor], source: str) -> None:
     """Raises UserError naming tensors with NaN or infinite values: they would make every sound NaN."""
     wrong = [

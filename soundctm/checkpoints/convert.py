@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from soundctm.checkpoints.components import NETWORKS, Components
-from soundctm.checkpoints.layout import TEXT_ENCODER, Index, read_json
+from soundctm.checkpoints.layout import TEXT_ENCODER, Index
 from soundctm.checkpoints.loading import load_checkpoint, local_folder
 from soundctm.checkpoints.official.dit import holds_transformer, load_official_dit
 from soundctm.checkpoints.official.dit_export import save_official_dit
@@ -54,14 +54,13 @@ def to_folder(args: argparse.Namespace) -> str:
     if not files:
         raise UserError("give at least one of " + ", ".join(f"--{name}" for name in OFFICIAL))
     if _are_of_dit(files):
-        config = {} if args.text_config is None else {"text_config": read_json(Path(args.text_config))}
-        parts = load_official_dit(**files, text_encoder_name=args.text_encoder_name, **config)
+        parts = load_official_dit(**files, text_encoder_name=args.text_encoder_name)
     else:
         parts = load_official(
             **files,
             text_encoder_name=args.text_encoder_name,
             unet_config=args.unet_config,
-            text_config=args.text_config or FULL_CONFIGS / "text_encoder.json",
+            text_config=args.text_config,
         )
     _fetch_tokenizer(parts, args.output)
     folder = save_checkpoint(
@@ -105,7 +104,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
         folder.add_argument(f"--{name}", metavar="FILE", help=what)
     folder.add_argument("--text_encoder_name", metavar="NAME", help="hub id or folder of the tokenizer")
     folder.add_argument("--unet_config", metavar="JSON", default=FULL_CONFIGS / "unet.json", help="the UNet's")
-    folder.add_argument("--text_config", metavar="JSON", help="of another text encoder than the released one")
+    folder.add_argument(
+        "--text_config", metavar="JSON", default=FULL_CONFIGS / "text_encoder.json", help="the UNet's text encoder's"
+    )
     folder.add_argument("--dtype", choices=DTYPES, default="float32", help="precision of networks and codec on disk")
     folder.add_argument("--overwrite", action="store_true", help="replace an older checkpoint at --output")
 

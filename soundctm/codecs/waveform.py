@@ -39,7 +39,7 @@ class WaveformCodec(nn.Module):
 
     scale_factor = 1.0  # `moments` are of normalised latents already
     can_decode = True
-    sample_format = "FLOAT"
+    sample_format = "float"
     reading = "plain"  # how its clips are read from files (soundctm.data.audio)
 
     def __init__(

@@ -72,7 +72,7 @@ def make(args: argparse.Namespace) -> None:
         make_file(options, Path(output), subtype)
         return
     if subtype is not None:
-        raise UserError("--subtype is for a file, such as -o dog.wav; the wavs of a folder have 16 bits")
+        raise UserError("--subtype is for a file, such as -o dog.wav; the wavs of a folder are as the model's own")
     run(options if output is None else dataclasses.replace(options, output_dir=output))
 
 
@@ -99,7 +99,8 @@ def make_file(options: InferenceOptions, path: Path, subtype: str | None = None)
         from soundctm.inference.spectrogram import save_spectrogram
 
         save_spectrogram(path.with_suffix(".png"), made.audio, made.rate, made.entry.caption)
-    write_sound(path, made.audio, made.rate, subtype)
+    own = made.subtype if made.subtype in FORMATS[path.suffix.lower()] else None
+    write_sound(path, made.audio, made.rate, subtype or own)
     log.info("%s: %s s of %r, seed %s", path, made.entry.seconds, made.entry.caption, options.seed)
 
 

@@ -38,6 +38,7 @@ class Made:
     entry: Entry
     audio: np.ndarray
     rate: int
+    subtype: str  # of samples in a wav: the model's own
 
     @property
     def silence(self) -> str | None:
@@ -80,7 +81,7 @@ def make(
                 chosen_seed=str(made.seeds[row]) if options.rank == "best" else "",
                 control_error="" if errors[row] is None else f"{errors[row]:.4g}",
             )
-            yield Made(done, audio, rate)
+            yield Made(done, audio, rate, pipeline.codec.sample_format)
 
 
 def generate(
@@ -137,7 +138,7 @@ def _write(path: Path, made: Made, manifest: Manifest, spectrogram: bool) -> Non
         from soundctm.inference.spectrogram import save_spectrogram  # matplotlib takes a second to import
 
         save_spectrogram(picture, made.audio, made.rate, entry.caption)
-    content = sound_bytes(made.audio, made.rate)
+    content = sound_bytes(made.audio, made.rate, subtype=made.subtype)
     if replaces:
         manifest.append(dataclasses.replace(entry, seconds="", generation_seconds=""))
         write_whole(path, content)

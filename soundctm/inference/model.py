@@ -8,12 +8,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soundctm.defaults import Defaults
+from soundctm.defaults import OFFICIAL_DIT, Defaults
 from soundctm.errors import UserError
 from soundctm.inference.options import DEFAULT_CHECKPOINT, InferenceOptions
 from soundctm.places import shipped
 
 if TYPE_CHECKING:
+    import torch
+
+    from soundctm.checkpoints import Components
     from soundctm.pipeline import SoundCTMPipeline
 
 OFFICIAL_SECONDS, OFFICIAL_RATE = 10.24, 16000  # of the official codec
@@ -26,13 +29,11 @@ def checkpoint_files(options: InferenceOptions) -> tuple[str, list[Path]]:
     Raises UserError when `checkpoint` is neither a folder nor shaped like a hub id.
     """
     if options.official:
-        given = (
-            options.model,
-            options.ema_model,
-            options.training_args,
-            options.codec_file,
-            options.ctm_unet_model_config,
-        )
+        files = options.official_files()
+        if options.full_band:
+            return str(options.ema_model or options.model or files["ema"]), list(files.values())
+        config = options.ctm_unet_model_config
+        given = options.model, options.ema_model, options.training_args, files["audioldm"], config
         return str(options.ema_model or options.model), [Path(path) for path in given if path]
     name = checkpoint_name(options)
     folder = Path(shipped(name))
@@ -59,7 +60,9 @@ def checkpoint_defaults(options: InferenceOptions) -> Defaults:
         sampling = dataclasses.replace(Defaults(), seconds=OFFICIAL_SECONDS, sampling_rate=OFFICIAL_RATE)
         from soundctm.checkpoints.official.summary import read_summary
 
-        return sampling.trained_with(read_summary(options.training_args) if options.training_args else None)
+        summary = options.official_files().get("summary")
+        sampling = OFFICIAL_DIT if options.full_band else sampling
+        return sampling.trained_with(read_summary(summary) if summary else None)
     from soundctm.checkpoints.layout import read_defaults
 
     name = shipped(checkpoint_name(options))
@@ -96,7 +99,6 @@ def load_pipeline(options: InferenceOptions, device: str) -> SoundCTMPipeline:
     """The pipeline that the options ask for, on `device`. Raises UserError for checkpoints that cannot be used."""
     import torch
 
-    from soundctm.checkpoints import load_official
     from soundctm.pipeline import SoundCTMPipeline
 
     dtype = getattr(torch, options.dtype)
@@ -105,20 +107,28 @@ def load_pipeline(options: InferenceOptions, device: str) -> SoundCTMPipeline:
             SoundCTMPipeline.from_pretrained(checkpoint_name(options), options.weights, device=device, dtype=dtype),
             options,
         )
-    config = {"unet_config": options.ctm_unet_model_config} if options.ctm_unet_model_config else {}
-    parts = load_official(
-        teacher=options.model if options.weights == "teacher" else None,
-        student=options.model if options.weights != "teacher" else None,
-        ema=options.ema_model if options.weights == "ema" else None,
-        summary=options.training_args,
-        audioldm=options.codec_file,
-        text_encoder_name=options.text_encoder_name,
-        dtype=dtype,
-        **config,
-    )
-    if options.weights == "ema":
-        parts.student = None  # its file gave the text encoder
+    parts = _official_parts(options, dtype)
     return _readied(SoundCTMPipeline.from_parts(parts, options.weights, device=device), options)
+
+
+def _official_parts(options: InferenceOptions, dtype: torch.dtype) -> Components:
+    from soundctm.checkpoints import load_official, load_official_dit
+
+    files, name = options.official_files(), options.text_encoder_name
+    if not options.full_band:
+        config = {"unet_config": options.ctm_unet_model_config} if options.ctm_unet_model_config else {}
+        parts = load_official(**files, text_encoder_name=name, dtype=dtype, **config)
+        if options.weights == "ema":
+            parts.student = None  # its file gave the text encoder
+        return parts
+    parts = load_official_dit(**files, text_encoder_name=name, dtype=dtype)
+    found = "v1" if parts.text_encoder.form == "projected" else "v2"
+    if options.version not in (None, found):
+        raise UserError(f"version is {options.version}, but these weights are {found}: their text is {_SIZE[found]}")
+    return parts
+
+
+_SIZE = {"v1": "CLAP's own embedding", "v2": "the pooled output before CLAP's projection"}
 
 
 def _readied(pipeline: SoundCTMPipeline, options: InferenceOptions) -> SoundCTMPipeline:

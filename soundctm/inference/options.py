@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from soundctm.checkpoints.official.release import MODELS, UTILS, VARIANTS, autoencoder_file, release_files
 from soundctm.config import option
 from soundctm.defaults import NO_OMEGA, SAMPLERS, SEED, Omega
 from soundctm.errors import UserError
@@ -25,8 +26,15 @@ DEFAULT_CHECKPOINT = "mini"
 OF_MODEL = "the checkpoint's"
 NOT_USED = {  # accepted so that official command lines run; they do nothing, as in the official script
     "test_references": "numerical_evaluation.py compares with real clips",
-    "sigma_data": "the checkpoint knows it",
+    **dict.fromkeys(("sigma_data", "sigma_max", "sigma_min", "dit_model_config"), "the checkpoint knows it"),
+    "teacher_model": "the student alone makes sound",
+    "clap_model_path": "the weights hold CLAP",
+    "clap_text_branch_projection": "the weights say which vector they take",
+    "text_audio_pair_dataset": "captions are text",
+    **dict.fromkeys(("Experiment_name", "Project_name"), "nothing is logged"),
 }
+OF_DIT = ("stage1_path", "load_mean_std_state_path", "diffusion_model_type", "version")
+WITHIN = "clap"  # what official command lines call the text encoder that is in the weights
 RELEASED_UNET_CONFIG = "configs/diffusion_model_config.json"  # what official command lines name; ours is configs/full
 
 
@@ -64,6 +72,15 @@ class InferenceOptions(SteeringOptions):
         None, "UNet configuration of the official files, if not the released one"
     )
     text_encoder_name: str | None = option(None, "text encoder of the official files, if not the one in summary.jsonl")
+    variants: str | None = option(None, "of the official SoundCTM-DiT, in the next two folders", choices=VARIANTS)
+    model_ckpt_path: str = option(MODELS, "folder of its weights, z_stats.pth and summary", value="FOLDER")
+    util_ckpt_path: str = option(UTILS, "folder of its autoencoder, gaussiandac/weights.pth", value="FOLDER")
+    stage1_path: str | None = option(None, "or this autoencoder, with --ema_model", value="PATH")
+    load_mean_std_state_path: str | None = option(None, "and these statistics, z_stats.pth", value="FILE")
+    diffusion_model_type: str | None = option(
+        None, "of the official files, if not told by the others", choices=("unet", "dit")
+    )
+    version: str | None = option(None, "of SoundCTM-DiT, refused if the weights are of the other", choices=("v1", "v2"))
     weights: str = option("ema", "which network", choices=WEIGHTS)
     device: str = option("auto", "cpu, cuda, cuda:1, mps; auto takes the best there is")
     dtype: str = option("float32", "of networks and codec", choices=DTYPES)
@@ -78,8 +95,9 @@ class InferenceOptions(SteeringOptions):
         None, "network calls of the student; levels of the teacher's Heun grid, at least 2", unset=OF_MODEL
     )
     omega: Omega = option(
-        None, "guidance along the trajectory; none leaves it out", words=(NO_OMEGA,), value="X|none", unset=OF_MODEL
-    )
+        None, "guidance along the trajectory; none leaves it out", words=(NO_OMEGA,), value="X|none", unset=OF_MODEL,
+        aliases=("cfg",),
+    )  # fmt: skip
     nu: float | None = option(
         None, "second guidance, between without and with text; 1 is off and halves the work", unset=OF_MODEL
     )
@@ -101,30 +119,68 @@ class InferenceOptions(SteeringOptions):
     # accepted, see NOT_USED
     test_references: str | None = option(None, "not used here: see numerical_evaluation.py")
     sigma_data: float | None = option(None, "not used: the checkpoint knows it")
+    sigma_max: float | None = option(None, "not used: the checkpoint knows it")
+    sigma_min: float | None = option(None, "not used: the checkpoint knows it")
+    dit_model_config: str | None = option(None, "not used: the weights tell their sizes")
+    teacher_model: str | None = option(None, "not used, as in the official script")
+    clap_model_path: str | None = option(None, "not used: the weights hold CLAP")
+    clap_text_branch_projection: bool | None = option(None, "not used: the weights say which vector they take")
+    text_audio_pair_dataset: bool | None = option(None, "not used: captions are text")
+    Experiment_name: str | None = option(None, "not used: nothing is logged")
+    Project_name: str | None = option(None, "not used: nothing is logged")
 
     def __post_init__(self) -> None:
         if self.ctm_unet_model_config == RELEASED_UNET_CONFIG and not Path(RELEASED_UNET_CONFIG).exists():
             object.__setattr__(self, "ctm_unet_model_config", None)
+        if self.text_encoder_name == WITHIN:
+            object.__setattr__(self, "text_encoder_name", None)
         check_options(self)
 
     @property
     def official(self) -> bool:
         """Are official files given, instead of a checkpoint folder?"""
-        return any((self.model, self.ema_model, self.training_args))
+        return any((self.model, self.ema_model, self.training_args, self.variants))
 
     @property
-    def codec_file(self) -> str:
-        """The official codec."""
-        return self.stage1_ckpt or OFFICIAL_CODEC
+    def full_band(self) -> bool:
+        """Are the official files those of SoundCTM-DiT?"""
+        told = self.variants, self.stage1_path, self.load_mean_std_state_path
+        return self.official and (self.diffusion_model_type == "dit" or any(told))
+
+    def official_files(self) -> dict[str, Path]:
+        """The official files by argument of their reader. Raises UserError for one that is named nowhere."""
+        role = self.weights
+        given = {"ema": self.ema_model} if role == "ema" else {role: self.model}
+        given["summary"] = self.training_args
+        if not self.full_band:
+            given["audioldm"] = self.stage1_ckpt or OFFICIAL_CODEC
+            if role == "ema":
+                given["student"] = self.model  # the text encoder is in its file
+            return {name: Path(path) for name, path in given.items() if path}
+        found = {}
+        if self.variants:
+            found = release_files(self.variants, self.model_ckpt_path, self.util_ckpt_path)
+        given["z_stats"] = self.load_mean_std_state_path
+        given["autoencoder"] = autoencoder_file(self.stage1_path) if self.stage1_path else None
+        found |= {name: Path(path) for name, path in given.items() if path}
+        if role != "ema":
+            found.pop("ema", None)
+        for name, flag in (("autoencoder", "stage1_path"), ("z_stats", "load_mean_std_state_path")):
+            if name not in found:
+                raise UserError(f"SoundCTM-DiT needs --{flag} beside its weights (or --variants)")
+        return found
 
     def unused(self) -> list[str]:
         """A sentence for every option that was given and does nothing; those of sampling are `settle`'s."""
         remarks = [
             f"{name} has no effect here: {why}" for name, why in NOT_USED.items() if getattr(self, name) is not None
         ]
+        of_unet, of_dit = ("stage1_ckpt", "ctm_unet_model_config"), OF_DIT
         if not self.official:
-            names = [n for n in ("stage1_ckpt", "ctm_unet_model_config", "text_encoder_name") if getattr(self, n)]
-            remarks += [f"{name} has no effect: it belongs to the official files, and none is given" for name in names]
+            names, why = (*of_unet, *of_dit, "text_encoder_name"), "the official files, and none is given"
+        else:
+            names, why = (of_unet, "the UNet's files") if self.full_band else (of_dit, "those of SoundCTM-DiT")
+        remarks += [f"{name} has no effect: it belongs to {why}" for name in names if getattr(self, name)]
         if self.official and self.ema_model and self.weights != "ema":
             remarks.append(f"ema_model is not read: the weights asked for are {self.weights}")
         return remarks
@@ -164,11 +220,25 @@ def _check_model_files(options: InferenceOptions) -> None:
         return
     if options.checkpoint:
         raise UserError("give --checkpoint or the official files (--model, --ema_model, --training_args), not both")
+    if options.full_band and options.diffusion_model_type == "unet":
+        raise UserError("diffusion_model_type is unet, but files of SoundCTM-DiT are given")
     if options.weights != "ema" and not options.model:
         raise UserError(f"--weights {options.weights} needs --model")
-    if options.weights == "ema" and not options.ema_model:
+    if options.weights == "ema" and not options.ema_model and not options.variants:
         raise UserError("the EMA weights need --ema_model; to use those of --model, give --weights student")
-    for name in ("model", "ema_model", "training_args", "stage1_ckpt", "ctm_unet_model_config"):
-        path = options.codec_file if name == "stage1_ckpt" else getattr(options, name)
-        if path and not Path(path).is_file():
-            raise UserError(f"no file {path}, given as --{name}")
+    files = options.official_files()
+    if options.ctm_unet_model_config and not options.full_band:
+        files["ctm_unet_model_config"] = Path(options.ctm_unet_model_config)
+    for name, path in files.items():
+        if not path.is_file():
+            raise UserError(f"no file {path}, given as --{_FLAGS.get(name, name)}")
+
+
+_FLAGS = {  # arguments of the readers -> flags
+    "ema": "ema_model",
+    **dict.fromkeys(("student", "teacher"), "model"),
+    "summary": "training_args",
+    "audioldm": "stage1_ckpt",
+    "autoencoder": "stage1_path",
+    "z_stats": "load_mean_std_state_path",
+}

@@ -23,14 +23,15 @@ State = dict[str, torch.Tensor]
 SEEDS = {"teacher": 1101, "student": 1202, "ema": 1303, "text": 1505, "autoencoder": 1404}
 TEXT = {  # by version: the transformer's text has 128 channels, which is RoBERTa's width or the projection's
     "v2": {"hidden_size": 128, "projection_dim": 32},
-    "v1": {"hidden_size": 48, "projection_dim": 128},
+    "v1": {"hidden_size": 64, "projection_dim": 128},
 }
 SUMMARY = {"sigma_data": 0.5, "sigma_min": 0.002, "sigma_max": 80.0, "rho": 7, "w_min": 1.0, "w_max": 10.0}
 
 
 def text_config(version: str = "v2") -> dict:
-    small = {"vocab_size": 120, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96}
-    return {**small, **TEXT[version], "max_position_embeddings": 80, "layer_norm_eps": 1e-5}
+    small = {"vocab_size": 120, "num_hidden_layers": 2, "num_attention_heads": TEXT[version]["hidden_size"] // 64}
+    limits = {"intermediate_size": 96, "max_position_embeddings": 80, "layer_norm_eps": 1e-5}
+    return {**small, **limits, **TEXT[version]}
 
 
 def small_network(role: str) -> State:
@@ -71,12 +72,18 @@ def statistics() -> State:
     return {"z_mean": h["norm.z_mean"], "z_std": h["norm.z_std"]}
 
 
-def write_small(folder: Path, version: str = "v2", roles: tuple[str, ...] = ("ema",)) -> dict[str, Path]:
-    """All files, as arguments of `load_official_dit`; it needs `text_config(version)` beside them."""
+def write_small(
+    folder: Path, version: str = "v2", roles: tuple[str, ...] = ("ema",), whole: bool = True
+) -> dict[str, Path]:
+    """All files, as arguments of `load_official_dit`; not `whole`: without CLAP's audio branch."""
     names = {"ema": "ac_ema.pt", "student": "ac_student.pt", "teacher": "mp_rank_00_model_states.pt"}
     paths = {role: folder / names[role] for role in roles}
+    spoken = small_clap(version)
+    if not whole:
+        spoken = {key: value for key, value in spoken.items() if key.startswith(f"{clap.PREFIX}text_")}
+        spoken = {key: value for key, value in spoken.items() if "text_transform" not in key}
     for role, path in paths.items():
-        torch.save({**small_network(role), **small_clap(version)}, path)
+        torch.save({**small_network(role), **spoken}, path)
     paths |= {name: folder / f"{stem}.pth" for name, stem in (("autoencoder", "weights"), ("z_stats", "z_stats"))}
     torch.save(small_autoencoder(), paths["autoencoder"])
     torch.save(statistics(), paths["z_stats"])

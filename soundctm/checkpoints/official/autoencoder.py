@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from soundctm.checkpoints.assign import build, check_finite, check_keys, shapes
+from soundctm.checkpoints.assign import build, check_finite, check_keys, length_of, shapes
 from soundctm.checkpoints.limits import check_config
 from soundctm.checkpoints.stored import UNUSABLE
 from soundctm.checkpoints.torch_files import StateDict, flat_state, read_state_dict, read_torch_file
@@ -143,17 +143,11 @@ def _official_name(name: str, ends: Mapping[str, str]) -> str:
 
 def described_by(state: Mapping[str, Tensor], source: Path) -> dict[str, Any]:
     """The constructor's arguments as the shapes of the weights tell them: kernels are twice as long as strides."""
-    try:
-        rates = []
-        while (key := f"encoder.block.{len(rates) + 1}.block.4.weight_v") in state:
-            rates.append(state[key].shape[2] // 2)
-        widths = {
-            "encoder_dim": state["encoder.block.0.weight_v"].shape[0],
-            "decoder_dim": state["decoder.model.0.weight_v"].shape[0],
-            "latent_dim": state["post_conv.weight_v"].shape[0],
-        }
-    except (KeyError, IndexError) as error:
-        raise UserError(f"{source} is no autoencoder of SoundCTM-DiT: it lacks {error}") from error
+    rates = []
+    while (key := f"encoder.block.{len(rates) + 1}.block.4.weight_v") in state:
+        rates.append(length_of(state, key, str(source), axis=2) // 2)
+    layers = {"encoder_dim": "encoder.block.0", "decoder_dim": "decoder.model.0", "latent_dim": "post_conv"}
+    widths = {name: length_of(state, f"{layer}.weight_v", str(source)) for name, layer in layers.items()}
     return {"encoder_rates": rates, **widths}
 
 

@@ -6,14 +6,15 @@ so that official files can be written again. A file may lack it, but not half of
 
 from __future__ import annotations
 
+import functools
 import logging
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
 from transformers import ClapTextConfig, ClapTextModelWithProjection
 
-from soundctm.checkpoints.assign import Shapes, build, check_keys, shapes
+from soundctm.checkpoints.assign import Shapes, build, check_keys, length_of, shapes
 from soundctm.checkpoints.torch_files import StateDict
 from soundctm.errors import UserError
 
@@ -28,21 +29,20 @@ _NAMES = {
 }
 _COUNTERS = ("text_model.embeddings.position_ids", "text_model.embeddings.token_type_ids")  # that only we have
 
+HEAD = 64  # channels of a head of the text branch
 WIDTH, MLP, WINDOW = 96, 4, 8  # of HTSAT-tiny, CLAP's ears
 DEPTHS, HEADS = (2, 2, 6, 2), (4, 8, 16, 32)
 BINS, MELS, CLASSES, GRID = 513, 64, 527, 64  # spectrogram, mel bands, AudioSet, patches on a side
 
 
-def read_clap(
-    state: StateDict, source: str, config: Mapping[str, Any] | None = None
-) -> tuple[ClapTextModelWithProjection, StateDict]:
+def read_clap(state: StateDict, source: str) -> tuple[ClapTextModelWithProjection, StateDict]:
     """The text branch in float32 and all other tensors of `state`, whose names lack PREFIX.
 
-    `config` is that of the text branch, for another than RoBERTa-base. Raises UserError for keys that do not fit.
+    Raises UserError for keys that do not fit.
     """
     if not any(key.startswith("text_branch.") for key in state):
         raise UserError(f"{source} holds no CLAP: it has no {PREFIX}text_branch.*")
-    made = _config(state, source, config)
+    made = described_by(state, source)
     with torch.device("meta"):
         expected = shapes(to_official(ClapTextModelWithProjection(made).state_dict()))
     others = {key: value for key, value in state.items() if not key.startswith(tuple(_NAMES))}
@@ -130,14 +130,24 @@ def _norm(name: str, width: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield f"{name}.bias", (width,)
 
 
-def _config(state: StateDict, source: str, given: Mapping[str, Any] | None) -> ClapTextConfig:
-    """RoBERTa-base of the projection that the file has, or what is given."""
-    if given is not None:
-        return ClapTextConfig(**given)
-    try:
-        return ClapTextConfig(layer_norm_eps=1e-5, projection_dim=len(state["text_projection.0.bias"]))
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{source} holds no CLAP: it lacks {PREFIX}text_projection.0.bias") from error
+def described_by(state: StateDict, source: str) -> ClapTextConfig:
+    """The text branch's configuration as the shapes of its weights tell it. Raises UserError."""
+    numbers = [int(found[1]) for key in state if (found := re.match(r"text_branch\.encoder\.layer\.(\d+)\.", key))]
+    size = functools.partial(length_of, state, source=source, prefix=PREFIX)
+    words = "text_branch.embeddings.word_embeddings.weight"
+    width = size(words, axis=1)
+    if width % HEAD:
+        raise UserError(f"{source} describes no CLAP: the width {width} of its text branch is no multiple of {HEAD}")
+    return ClapTextConfig(
+        vocab_size=size(words),
+        hidden_size=width,
+        num_hidden_layers=len(set(numbers)),
+        num_attention_heads=width // HEAD,
+        intermediate_size=size("text_branch.encoder.layer.0.intermediate.dense.bias"),
+        max_position_embeddings=size("text_branch.embeddings.position_embeddings.weight"),
+        projection_dim=size("text_projection.0.bias"),
+        layer_norm_eps=1e-5,
+    )
 
 
 def _renamed(key: str) -> str:

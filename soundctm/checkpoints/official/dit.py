@@ -13,6 +13,7 @@ first that is given provides it. A file may be nested under "module", as DeepSpe
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
@@ -23,14 +24,14 @@ from typing import Any
 import torch
 from transformers import ClapTextModelWithProjection
 
-from soundctm.checkpoints.assign import build, check_keys, shapes, split_prefix
+from soundctm.checkpoints.assign import build, check_keys, length_of, shapes, split_prefix
 from soundctm.checkpoints.components import Components
 from soundctm.checkpoints.official import clap
 from soundctm.checkpoints.official.autoencoder import load_autoencoder
 from soundctm.checkpoints.official.dit_keys import BUFFERS, UNUSED, from_official, inverse_frequencies, to_official
 from soundctm.checkpoints.official.summary import read_summary, schedule_from_summary
 from soundctm.checkpoints.torch_files import StateDict, flat_state, listing, read_torch_file
-from soundctm.defaults import Defaults
+from soundctm.defaults import OFFICIAL_DIT
 from soundctm.errors import UserError
 from soundctm.networks.dit import StudentDiT, TeacherDiT
 from soundctm.text.clap import ClapTextEncoder
@@ -42,7 +43,6 @@ PREFIX = "dit."
 TOKENIZER = "roberta-base"
 HEAD = 64  # channels of a head
 SIGMA_DATA = 0.5
-DEFAULTS = Defaults(steps=1, omega=5.0, seconds=10.031, sampling_rate=44_100)  # of the official script
 
 
 def load_official_dit(
@@ -54,13 +54,11 @@ def load_official_dit(
     z_stats: PathLike | None = None,
     summary: PathLike | None = None,
     text_encoder_name: str | None = None,
-    text_config: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Components:
     """The parts in the given official files; networks and codec in `dtype`, the text encoder in float32.
 
     `text_encoder_name` (else roberta-base) is where the tokenizer is looked for when the first caption comes.
-    `text_config` is the configuration of another text branch than RoBERTa-base.
 
     Raises UserError for files that cannot be read safely and for keys that are missing, extra or misshapen.
     """
@@ -69,7 +67,7 @@ def load_official_dit(
     options = read_summary(summary) if summary else {}
     parts = Components(
         schedule=schedule_from_summary(options, SIGMA_DATA),
-        sampling=DEFAULTS.trained_with(options),
+        sampling=OFFICIAL_DIT.trained_with(options),
         training_config=options or None,
     )
     for role, path in (("ema", ema), ("student", student), ("teacher", teacher)):
@@ -80,7 +78,7 @@ def load_official_dit(
             found = listing(list(rest)) or "nothing"
             raise UserError(f"{path} is no file of SoundCTM-DiT: beside {PREFIX}* and {clap.PREFIX}* it has {found}")
         setattr(parts, role, read_network(network, role, str(path), dtype))
-        encoder = _text_encoder(text, str(path), getattr(parts, role), text_encoder_name or TOKENIZER, text_config)
+        encoder = _text_encoder(text, str(path), getattr(parts, role), text_encoder_name or TOKENIZER)
         parts.text_encoder = _same(parts.text_encoder, encoder, str(path))
     if autoencoder is not None:
         parts.codec = load_autoencoder(Path(autoencoder), Path(z_stats)).in_dtype(dtype)
@@ -119,12 +117,9 @@ def read_network(state: StateDict, role: str, source: str, dtype: torch.dtype) -
 def described_by(state: Mapping[str, torch.Tensor], source: str) -> dict[str, Any]:
     """The network's configuration as the shapes of its weights tell it. Raises UserError."""
     numbers = [int(found[1]) for key in state if (found := re.match(r"transformer\.layers\.(\d+)\.", key))]
-    try:
-        width, channels = state["transformer.project_in.weight"].shape
-        text = state["to_cond_embed.0.weight"].shape[0]
-        features = 2 * state["timestep_features.weight"].shape[0]
-    except (KeyError, ValueError, IndexError) as error:
-        raise UserError(f"{source} describes no transformer: {PREFIX}{error} is missing or misshapen") from error
+    size = functools.partial(length_of, state, source=source, prefix=PREFIX)
+    width, channels = (size("transformer.project_in.weight", axis=axis) for axis in (0, 1))
+    text, features = size("to_cond_embed.0.weight"), 2 * size("timestep_features.weight")
     if width % HEAD or text % HEAD or not numbers:
         raise UserError(f"{source} describes no transformer: widths {width} and {text} are no multiples of {HEAD}")
     return {
@@ -149,10 +144,8 @@ def _check_buffers(state: StateDict, source: str) -> None:
             raise UserError(f"{source}: {PREFIX}{key} must be {what}, as in every released file")
 
 
-def _text_encoder(
-    state: StateDict, source: str, network: StudentDiT | TeacherDiT, name: str, config: Mapping[str, Any] | None
-) -> ClapTextEncoder:
-    model, rest = clap.read_clap(state, source, config)
+def _text_encoder(state: StateDict, source: str, network: StudentDiT | TeacherDiT, name: str) -> ClapTextEncoder:
+    model, rest = clap.read_clap(state, source)
     width = network.config.cross_attention_input_dim
     widths = {"pooled": model.config.hidden_size, "projected": model.config.projection_dim}
     form = next((form for form, own in widths.items() if own == width), None)

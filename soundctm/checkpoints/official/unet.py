@@ -105,7 +105,8 @@ def _codec(path: PathLike, dtype: torch.dtype = torch.float32) -> AudioLDMCodec:
 def _read(path: PathLike) -> StateDict:
     state = read_state_dict(path)
     if any(key.startswith("dit.") for key in state):
-        raise UserError(f"{path} holds SoundCTM-DiT, not the UNet; `load_official_dit` reads it")
+        beside = "its autoencoder and its z_stats.pth (--stage1_path, --load_mean_std_state_path)"
+        raise UserError(f"{path} holds SoundCTM-DiT, not the UNet; it is read together with {beside}")
     return state
 
 

@@ -89,10 +89,8 @@ def test_what_the_official_layout_cannot_hold_is_said(small, tmp_path, capsys):
 
 def test_soundctm_dit_there_and_back(tmp_path, capsys, caplog):
     """The files say by themselves which model they are of; its own defaults come with the folder."""
-    paths, config = official_dit.write_small(tmp_path, roles=("ema", "teacher")), tmp_path / "text.json"
-    config.write_text(json.dumps(official_dit.text_config()))
-    folder, back = tmp_path / "folder", tmp_path / "back"
-    given = [*flags(paths), "--text_config", str(config)]
+    paths = official_dit.write_small(tmp_path, roles=("ema", "teacher"))
+    folder, back, given = tmp_path / "folder", tmp_path / "back", flags(paths)
     assert main(["to-folder", *given, "--output", str(folder)]) == 0
     assert "ema, teacher, codec, text_encoder" in capsys.readouterr().out
     assert "captions need it" in caplog.text

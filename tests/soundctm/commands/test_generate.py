@@ -54,7 +54,7 @@ def test_nothing_is_overwritten_unless_asked(generate, tmp_path, capsys):
     (["rain", "-o", "x.wav", "--num_samples", "2"], "2 clips are asked for"),
     (["rain", "-o", "x.flac", "--subtype", "float"], ".flac takes 16 or 24"), (["-o", "x.wav"], "nothing to make"),
     (["rain", "-o", "x.ogg", "--subtype", "16"], "compressed with loss"),
-    (["rain", "-o", "folder", "--subtype", "24"], "the wavs of a folder have 16 bits"),
+    (["rain", "-o", "folder", "--subtype", "24"], "the wavs of a folder are as the model's own"),
     (["rain", "-o", "x", "--output_dir", "y"], "two places"), (["rain", "-o", "x.wav", "--nu", "inf"], "nu is inf"),
 ])  # fmt: skip
 def test_what_cannot_be_is_one_line_before_a_model_is_loaded(generate, tmp_path, capsys, monkeypatch, words, says):

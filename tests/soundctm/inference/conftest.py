@@ -11,7 +11,7 @@ RATE, SECONDS = 16000, 0.32
 
 
 class FakeCodec:
-    default_seconds = SECONDS
+    default_seconds, sample_format = SECONDS, "16"
 
     def latent_shape(self, seconds=None):
         return 8, round((seconds or SECONDS) / 0.04), 16

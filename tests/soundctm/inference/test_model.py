@@ -34,7 +34,7 @@ def official(tmp_path, monkeypatch):
     def load_official(**given):
         asked.files = {k: v.name if hasattr(v, "name") else str(v).split("/")[-1] for k, v in given.items() if v}
         asked.dtype = given["dtype"]
-        return SimpleNamespace(student=given["student"], ema=given["ema"], teacher=given["teacher"])
+        return SimpleNamespace(**{role: given.get(role) for role in ("student", "ema", "teacher")})
 
     monkeypatch.setattr(soundctm.checkpoints, "load_official", load_official)
 
@@ -52,7 +52,7 @@ def test_the_official_command_line_reads_the_ema(official):
     options = parse_options(official.flags)
     assert options.official and options.sampler == "deterministic" and options.ctm_unet_model_config is None
     parts, weights, device = load_pipeline(options, "cpu")
-    assert (weights, device, parts.student) == ("ema", "cpu", None) and parts.ema.endswith("ema_0.999_030000.pt")
+    assert (weights, device, parts.student) == ("ema", "cpu", None) and parts.ema.name == "ema_0.999_030000.pt"
     assert official.asked.dtype is torch.bfloat16
     assert official.asked.files == {
         "student": "pytorch_model.bin",

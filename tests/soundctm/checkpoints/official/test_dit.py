@@ -14,7 +14,6 @@ from official_dit import (
     small_clap,
     small_network,
     statistics,
-    text_config,
     write_small,
 )
 
@@ -37,7 +36,7 @@ def paths(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def parts(paths):
-    return load_official_dit(**paths, text_config=text_config())
+    return load_official_dit(**paths)
 
 
 def save(folder, state, name="ac_ema.pt"):
@@ -67,7 +66,7 @@ def test_the_model_says_how_it_is_sampled(parts):
 
 @pytest.mark.parametrize(("version", "form"), [("v2", "pooled"), ("v1", "projected")])
 def test_the_text_branch_is_in_the_file(tmp_path, version, form):
-    read = load_official_dit(ema=write_small(tmp_path, version)["ema"], text_config=text_config(version))
+    read = load_official_dit(ema=write_small(tmp_path, version)["ema"])
     encoder, state = read.text_encoder, small_clap(version)
     assert isinstance(encoder, ClapTextEncoder) and encoder.form == form and encoder.dim == 128
     assert encoder.name == "roberta-base" and encoder.rest.keys() == clap.rest_shapes().keys()
@@ -82,7 +81,7 @@ def test_the_text_branch_is_in_the_file(tmp_path, version, form):
 
 def test_all_files_carry_one_clap(paths, tmp_path, caplog):
     with caplog.at_level(logging.INFO, logger="soundctm"):
-        load_official_dit(ema=paths["ema"], teacher=paths["teacher"], text_config=text_config())
+        load_official_dit(ema=paths["ema"], teacher=paths["teacher"])
     assert "its CLAP is the one of the file before it" in caplog.text
     assert "214 keys of CLAP beside its text branch make no sound" in caplog.text
     assert "to_global_embed.0.weight, to_global_embed.2.weight are not read: the official forward pass" in caplog.text
@@ -90,7 +89,7 @@ def test_all_files_carry_one_clap(paths, tmp_path, caplog):
     other[f"{clap.PREFIX}text_branch.pooler.dense.bias"] = torch.ones(128)
     path = save(tmp_path, {**small_network("student"), **other})
     with pytest.raises(UserError, match="carries another CLAP than the file before it"):
-        load_official_dit(ema=paths["ema"], student=path, text_config=text_config())
+        load_official_dit(ema=paths["ema"], student=path)
 
 
 def test_files_as_others_write_them(tmp_path, parts):
@@ -108,16 +107,16 @@ def test_files_as_others_write_them(tmp_path, parts):
     ):
         path = save(tmp_path, content, f"{number}.pt")
         assert dit.holds_transformer(path)
-        read = load_official_dit(ema=path, text_config=text_config())
+        read = load_official_dit(ema=path)
         own = parts.ema.proj_in.weight
         assert torch.equal(read.ema.proj_in.weight, own.half().float() if number == 3 else own)
         assert read.ema.proj_in.weight.dtype == torch.float32
         assert (read.text_encoder.rest is None) == (number > 1)
-    assert load_official_dit(ema=path, text_config=text_config(), dtype=torch.bfloat16).ema.dtype == torch.bfloat16
+    assert load_official_dit(ema=path, dtype=torch.bfloat16).ema.dtype == torch.bfloat16
 
 
 def test_weights_are_mapped_not_copied(paths):
-    read = load_official_dit(ema=paths["ema"], text_config=text_config())
+    read = load_official_dit(ema=paths["ema"])
     with open("/proc/self/maps") as maps:
         assert str(paths["ema"]) in maps.read()
     base = read.ema.transformer_blocks[0].attn1
@@ -165,13 +164,16 @@ FAULTS = {
     "extra": (lambda s: s.update({"dit.alpha": torch.ones(1)}), r"1 key not expected \(dit.alpha\)"),
     "outside": (
         lambda s: s.update({"vae.alpha": torch.ones(1)}),
-        r"no file of SoundCTM-DiT: beside .* it has vae.alpha",
+        "no file of SoundCTM-DiT: .* has vae.alpha",
     ),
     "misshapen": (
         lambda s: s.update({"dit.transformer.layers.2.self_attn.to_qkv.weight": torch.ones(767, 256)}),
         r"self_attn.to_qkv.weight is \[767, 256\], not \[768, 256\]",
     ),
-    "undescribed": (lambda s: s.pop("dit.transformer.project_in.weight"), "'transformer.project_in.weight' is missing"),
+    "undescribed": (
+        lambda s: s.pop("dit.transformer.project_in.weight"),
+        "dit.transformer.project_in.weight is missing",
+    ),
     "width": (
         lambda s: s.update({"dit.to_cond_embed.0.weight": torch.ones(100, 100)}),
         "widths 256 and 100 are no multiples of 64",
@@ -190,6 +192,14 @@ FAULTS = {
     ),
     "nan": (lambda s: s["dit.preprocess_conv.weight"].fill_(torch.nan), "NaN or infinite"),
     "no text": (lambda s: [s.pop(k) for k in list(s) if k.startswith("text_")], "holds no CLAP"),
+    "text width": (
+        lambda s: s.update({"text_encoder.model.text_branch.embeddings.word_embeddings.weight": torch.ones(120, 48)}),
+        "the width 48 of its text branch is no multiple of 64",
+    ),
+    "text shape": (
+        lambda s: s.update({"text_encoder.model.text_projection.0.bias": torch.ones(())}),
+        r"text_encoder.model.text_projection.0.bias is of shape \[\]",
+    ),
     "text": (
         lambda s: s.pop("text_encoder.model.text_branch.pooler.dense.bias"),
         r"1 key missing \(text_encoder.model.text_branch.pooler.dense.bias\)",
@@ -211,7 +221,7 @@ def test_what_does_not_fit_is_one_line(tmp_path, fault):
     state = {**small_network("ema"), **small_clap()}
     change(state)
     with pytest.raises(UserError, match=says) as caught:
-        load_official_dit(ema=save(tmp_path, state), text_config=text_config())
+        load_official_dit(ema=save(tmp_path, state))
     assert "ac_ema.pt" in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -224,11 +234,10 @@ def test_files_in_each_others_place(paths, tmp_path):
         load_official_dit(autoencoder=paths["ema"], z_stats=paths["z_stats"])
     with pytest.raises(UserError, match="the transformer's text has 128 channels, but CLAP gives"):
         other = {**small_network("ema"), **small_clap("v1")}
-        config = text_config("v1") | {"projection_dim": 128}
-        other = {k: v[:64] if "text_projection" in k else v for k, v in other.items()}
-        other["text_encoder.model.text_projection.2.weight"] = torch.ones(64, 64)
+        other |= {k: v[:32] for k, v in other.items() if "text_projection" in k}
+        other["text_encoder.model.text_projection.2.weight"] = torch.ones(32, 32)
         kept = {k: v for k, v in other.items() if k.removeprefix(clap.PREFIX) not in clap.rest_shapes()}
-        load_official_dit(ema=save(tmp_path, kept), text_config=config | {"projection_dim": 64})
+        load_official_dit(ema=save(tmp_path, kept))
     with pytest.raises(UserError, match="holds SoundCTM-DiT, not the UNet"):
         load_official(ema=paths["ema"])
     assert not dit.holds_transformer(save(tmp_path, {"conv_in.weight": torch.ones(1)}, "unet.pt"))
@@ -251,7 +260,7 @@ def test_through_our_folder_and_back(paths, parts, tmp_path):
         assert before.keys() == after.keys()
         for key, value in before.items():
             assert "to_global_embed" in key or torch.equal(value, after[key]), key
-    again = load_official_dit(**back, text_config=text_config())
+    again = load_official_dit(**back)
     assert torch.equal(again.ema.proj_out.weight, parts.ema.proj_out.weight)
     assert again.sampling.omega_range == (1.0, 10.0)
     z = torch.randn(1, 64, 3, generator=torch.Generator().manual_seed(0))
