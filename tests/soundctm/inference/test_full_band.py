@@ -100,6 +100,21 @@ def test_batches_and_any_last_batch_give_the_same_clips(release, tmp_path):
             close(clip, clips["1"][name], 2e-4)
 
 
+def test_the_pipeline_saves_itself_and_changes_its_format(release, tmp_path):
+    pipe = SoundCTMPipeline.from_pretrained(short(release, tmp_path), device="cpu")
+    pipe.save_pretrained(tmp_path / "again")
+    again = SoundCTMPipeline.from_pretrained(tmp_path / "again", device="cpu")
+    wanted = pipe("bells", seed=[1]).audios
+    assert (again("bells", seed=[1]).audios == wanted).all()
+    card = (tmp_path / "again" / "README.md").read_text()
+    assert "10.031 s at 44100 Hz" not in card and "0.1 s at 44100 Hz" in card
+    half = again.to(torch.bfloat16)
+    assert half.codec.dtype == torch.bfloat16 and half.codec.z_std.dtype == torch.float32
+    assert half.text_encoder.model.dtype == torch.float32
+    error = half("bells", seed=[1]).audios - wanted
+    assert 0 < (error**2).mean() < 0.02 * (wanted**2).mean()
+
+
 def test_longer_shorter_resampled(release, tmp_path):
     folder = short(release, tmp_path)
     pipe = SoundCTMPipeline.from_pretrained(folder, device="cpu")
@@ -121,9 +136,8 @@ def test_the_official_files_give_the_clips_of_their_folder(release, tmp_path):
     assert defaults.omega_range == (1.0, 10.0)
     from soundctm.inference.model import load_pipeline
 
-    parts = load_pipeline(options, "cpu").parts
-    own = load_checkpoint(release / "folder")
-    for read, wanted in ((parts.ema, own.ema), (parts.codec, own.codec), (parts.text_encoder, own.text_encoder)):
+    pipe, own = load_pipeline(options, "cpu"), load_checkpoint(release / "folder")
+    for read, wanted in ((pipe.network, own.ema), (pipe.codec, own.codec), (pipe.text_encoder, own.text_encoder)):
         assert all(torch.equal(value, wanted.state_dict()[key]) for key, value in read.state_dict().items())
 
 
