@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -118,6 +119,24 @@ def test_own_folders_and_own_sounds(clone):
         run(to_run(command), clone)
     for heard in ("exp/mine-teacher/heard", "exp/mine/heard"):
         assert (clone / heard / "a_dog_barking.wav").is_file()
+
+
+def test_commands_and_calls_of_the_editing_page(clone, monkeypatch, capsys):
+    """In this process, where the model's libraries are loaded already."""
+    from soundctm.inference.run import main
+
+    monkeypatch.chdir(clone)
+    page = clone / "docs" / "editing.md"
+    edits = [shlex.split(c)[2:] for c in commands(page) if c.startswith("python ctm_inference.py -")]
+    assert len(edits) >= 11
+    for arguments in edits:
+        assert main(arguments) == 0, f"{arguments}\n{capsys.readouterr().err}"
+        assert list(clone.joinpath(arguments[arguments.index("--output_dir") + 1]).glob("*.wav"))
+    lines = re.findall(r"^    ((?:from|\w+ = pipe|pipe)\b.*)$", page.read_text(encoding="utf-8"), re.M)
+    assert len(lines) >= 14
+    names: dict[str, object] = {}
+    for line in lines:
+        exec(compile(line, "docs/editing.md", "exec"), names)
 
 
 @pytest.mark.nightly
