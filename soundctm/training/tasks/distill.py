@@ -20,6 +20,7 @@ from soundctm.checkpoints import NETWORKS, load_network, save_checkpoint
 from soundctm.checkpoints.assemble import write_made_with
 from soundctm.config import option
 from soundctm.data.latents import state_hash
+from soundctm.defaults import Defaults
 from soundctm.denoisers import StudentDenoiser, TeacherDenoiser
 from soundctm.distillation import (
     Distillation,
@@ -61,6 +62,9 @@ class DistillConfig(SourceConfig, RunConfig, DistillationConfig):
     teacher: str = option("exp/teacher/teacher", "folder of the trained teacher", aliases=("teacher_model_path",))
     init: str | None = option(None, "folder of a student to start from (weights in diffusers' form); none: the teacher")
     export_parts: tuple[str, ...] = option(("ema", "student", "teacher"), "networks in the finished model")
+    sample_omega: float = option(
+        3.5, "omega that the finished model is sampled with when none is given, within w_min and w_max", low=0
+    )
     export_early: bool = option(False, "write the model with the samples of every validation, to try it meanwhile")
     device_noise: bool = option(False, "draw noise on the device, which is faster; it then depends on the device")
     export_int8: tuple[str, ...] = option((), "those of them stored as int8, the others are float16")
@@ -238,7 +242,7 @@ class DistillTask(DiffusionTask):
         chosen = {name: networks[name] for name in config.export_parts}
         model = self.components(**chosen)
         model.training_config = dataclasses.asdict(config)
-        model.sampling = model.sampling.trained_with(model.training_config)
+        model.sampling = Defaults(omega=config.sample_omega).trained_with(model.training_config)
         dtypes = {name: torch.int8 if name in config.export_int8 else torch.float16 for name in (*chosen, "codec")}
         save_checkpoint(self.result, model, dtype=dtypes, overwrite=True)
         write_made_with(self.result, self.made_with)

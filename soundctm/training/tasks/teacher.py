@@ -65,6 +65,7 @@ class TeacherConfig(SourceConfig, RunConfig):
     grad_clip: float = option(1.0, "largest gradient norm", above=0)
     export_early: bool = option(False, "write the teacher at every validation, to try it meanwhile")
     export_dtype: str = option("float32", "number format of the written teacher", choices=tuple(DTYPES))
+    gradient_checkpointing: bool = option(False, "recompute activations: less memory, more time")
     compile: bool = option(False, "torch.compile the network, which pays on a GPU after a minute")
     device_noise: bool = option(False, "draw noise on the device, which is faster; it then depends on the device")
 
@@ -116,6 +117,8 @@ class TeacherTask(DiffusionTask):
         if self.device.type == "cuda":
             self.objective.to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.objective).eval().requires_grad_(False)
+        if config.gradient_checkpointing:
+            network.enable_gradient_checkpointing()
         if config.compile:
             network.compile()  # in place: the names of its weights stay
         self.model, self.peak_rate, self.grad_clip = self.objective, config.lr, config.grad_clip
