@@ -4,6 +4,7 @@
 #   bash ctm_train.sh             the small student, distilled from the teacher of ckpt/mini (or of exp/, if one is there)
 #                                 on the corpus that is there; where there is none, a part of it is fetched (110 MB)
 #   bash ctm_train.sh all         all of the small model: VAE, vocoder, teacher, student; hours on a CPU
+#   bash ctm_train.sh dit         a small transformer on the same latents, teacher and student
 #   bash ctm_train.sh corpus      only the sounds it learns from, out of Debian packages (about 3.4 GB are fetched)
 #   bash ctm_train.sh vae ...     arguments of ctm_train.py: `bash ctm_train.sh distill --help`
 #
@@ -61,6 +62,13 @@ all)
         --output_dir "$OUTPUT/teacher"
     train distill --config configs/mini/distill.yaml --corpus "$CORPUS" --codec "$OUTPUT/vocoder/codec" \
         --teacher "$OUTPUT/teacher/teacher" --output_dir "$OUTPUT/distill"
+    ;;
+dit)
+    build_part
+    cd "$root"
+    train teacher --config configs/mini-dit/teacher.yaml --corpus "$CORPUS" --output_dir "$OUTPUT/dit-teacher"
+    train distill --config configs/mini-dit/distill.yaml --corpus "$CORPUS" --teacher "$OUTPUT/dit-teacher/teacher" \
+        --output_dir "$OUTPUT/dit-distill"
     ;;
 distill-mini)
     build_part

@@ -13,6 +13,7 @@ _MODULES = {
     "load_checkpoint": "loading",
     "load_codec": "loading",
     "load_network": "loading",
+    "load_text_encoder": "loading",
     "load_official": "official.unet",
     "load_official_dit": "official.dit",
     "save_checkpoint": "saving",

