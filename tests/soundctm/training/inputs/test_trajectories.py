@@ -1,4 +1,4 @@
-"""Stored trajectories: the same losses as solving in the step, whole epochs, interrupted and changed solving."""
+"""Trajectories on disk, of both backbones: the losses of solving in the step, whole epochs, interrupted solving."""
 
 import dataclasses
 import json
@@ -13,7 +13,6 @@ from leftovers import left_by_a_dead_process
 
 from soundctm.distillation import DistillationConfig
 from soundctm.errors import UserError
-from soundctm.networks import TeacherUNet
 from soundctm.training.inputs.rows import Order
 from soundctm.training.inputs.trajectories import BLOCK, StoredTrajectories
 from soundctm.training.tasks import distill
@@ -21,12 +20,11 @@ from soundctm.training.tasks import distill
 COUNT = BLOCK + 5
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
+@pytest.fixture(scope="module", params=list(tiny.NETWORKS))
+def world(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("world")
     for seed in (0, 1):
-        torch.manual_seed(seed)
-        TeacherUNet.from_config(tiny.UNET).save_pretrained(folder / f"teacher{seed}")
+        tiny.new_networks(request.param, seed)[0].save_pretrained(folder / f"teacher{seed}")
     return {
         **tiny.write_world(folder), "teacher": str(folder / "teacher0"), "total_training_steps": 4, "log_every": 1,
         "per_device_train_batch_size": 3, "start_scales": 5, "num_heun_step": 4, "validation_every": 4,
@@ -66,7 +64,7 @@ def test_losses_are_those_of_solving_in_the_step(world, tmp_path, solver):
     # and levels further down are looked up, not solved again
     later = dataclasses.replace(draws, t_index=torch.tensor([0, 1, 2]), solver_steps=2, s_index=torch.full((3,), 4))
     calls = []
-    hook = step.teacher.network.conv_in.register_forward_hook(lambda *_: calls.append(1))
+    hook = step.teacher.network.repeated_blocks[0].register_forward_hook(lambda *_: calls.append(1))
     step(batch.latents, batch.text, batch.empty, later, rows.states)
     hook.remove()
     assert len(calls) == 2  # the features of target and estimate
