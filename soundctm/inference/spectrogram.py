@@ -73,9 +73,16 @@ def write_title(axes: Axes, title: str, length: int = 90, size: float = 10.0) ->
     axes.set_title(textwrap.shorten(shown(title), length, placeholder="..."), fontsize=size, parse_math=False)
 
 
+class ShownFigure(Figure):
+    """A figure that Jupyter shows as it is, without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        return png_bytes(self)
+
+
 def new_figure(width: float, height: float, **settings) -> Figure:
     """A figure of `width` by `height` inches at 100 dots each, without pyplot's global state."""
-    figure = Figure(figsize=(width, height), dpi=100, **settings)
+    figure = ShownFigure(figsize=(width, height), dpi=100, **settings)
     FigureCanvasAgg(figure)
     return figure
 

@@ -63,6 +63,8 @@ def program_of(words: list[str]) -> tuple[list[str], list[str]]:
     if words[0] == "accelerate":
         start = next(i for i, word in enumerate(words) if word.endswith(".py"))
         words = ["python", *words[start:]]
+    if words[0] == "soundctm":
+        words = ["python", "-m", *words]
     if words[0] == "bash":
         words = ["python", words[1].removesuffix(".sh") + ".py", *words[2:]]
     if words[1] == "-m":
@@ -103,6 +105,8 @@ def test_a_printed_command_is_made_of_what_is_there(page, command, known):
     if program[:2] == ["-m", "pytest"]:
         return
     flags = {word.split("=")[0] for word in arguments if word.startswith("--")} - {"--help"}
+    if program[:2] == ["-m", "soundctm"]:
+        flags = {f"--{flag[2:].replace('-', '_')}" for flag in flags}
     unknown = flags - (known(program))
     assert not unknown, f"{page}: {' '.join(program)} has no {', '.join(sorted(unknown))}"
     for word in arguments:  # files of the repository that are named
