@@ -10,7 +10,7 @@ command. Nothing of that is needed to run a UNet or a VAE. So, while the modules
 
 Afterwards everything is as it was: who imports those packages later gets them whole.
 
-Where peft, torchvision or scikit-learn are installed, the libraries import those, too, and these look into all that is
+Where peft or torchvision are installed, the libraries import those, too, and these look into all that is
 left out here; there everything is imported whole from the beginning.
 """
 
@@ -45,7 +45,7 @@ PROMISED = (  # names of these are for other models, or for tensors and training
     "transformers.generation.continuous_batching",
 )
 COMPILER = "torch._dynamo"
-CURIOUS = ("peft", "sklearn", "torchvision")  # packages that the libraries import where they are installed
+CURIOUS = ("peft", "torchvision")  # packages that the libraries import where they are installed
 
 
 @contextlib.contextmanager
