@@ -10,14 +10,17 @@ from __future__ import annotations
 import os
 from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from soundctm.audioldm.library import apply_forward_hook
 from soundctm.text.conditioning import TextConditioning
 from soundctm.text.sources import load_model, load_tokenizer
+
+if TYPE_CHECKING:  # imported sparingly by soundctm.text.sources
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 BATCH = 64  # captions of equal length that go through the encoder together
 
