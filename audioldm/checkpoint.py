@@ -68,7 +68,11 @@ def load_audioldm_checkpoint(path: str | os.PathLike) -> AudioLDMCodec:
 
 
 def codec_from_state_dict(state: Mapping[str, Tensor]) -> AudioLDMCodec:
-    """The full-size codec from the entries `scale_factor` and `first_stage_model.*`; all others are ignored."""
+    """The full-size codec from the entries `scale_factor` and `first_stage_model.*`; all others are ignored.
+
+    Raises CodecError for keys that are missing, extra or misshapen, and for values that are no finite tensors.
+    """
+    _check_tensors(state)
     with torch.device("meta"):
         vae, vocoder = build_vae(), build_hifigan()
     own_names = {f"{PREFIX}{official_vae_key(key)}": (vae, key) for key in vae.state_dict()}
@@ -77,7 +81,7 @@ def codec_from_state_dict(state: Mapping[str, Tensor]) -> AudioLDMCodec:
         for key in vocoder.state_dict()
         if key not in VOCODER_ONLY_OURS
     }
-    present = {key for key in state if key.startswith(PREFIX)}
+    present = {key for key in state if isinstance(key, str) and key.startswith(PREFIX)}
     problems = _listing("missing", sorted((own_names.keys() | {SCALE_KEY}) - set(state)))
     problems += _listing("not expected", sorted(present - own_names.keys()))
     parts: dict[nn.Module, dict[str, Tensor]] = {vae: {}, vocoder: {"mean": torch.zeros(64), "scale": torch.ones(64)}}
@@ -89,6 +93,8 @@ def codec_from_state_dict(state: Mapping[str, Tensor]) -> AudioLDMCodec:
         value, shape = state[name], shapes[module][key]
         if value.ndim == 4 and len(shape) == 2 and value.shape[2:] == (1, 1):
             value = value[:, :, 0, 0]  # the file's attention layers are 1x1 convolutions
+        if value.shape == shape and not bool(value.isfinite().all()):
+            raise CodecError(f"{name} holds values that are not finite")
         if value.shape != shape:
             misshapen.append(f"{name} {tuple(state[name].shape)} instead of {tuple(shape)}")
         parts[module][key] = value.float()
@@ -97,7 +103,21 @@ def codec_from_state_dict(state: Mapping[str, Tensor]) -> AudioLDMCodec:
         raise CodecError("not the weights of AudioLDM's codec: " + "; ".join(problems))
     for module, weights in parts.items():
         module.load_state_dict(weights, strict=True, assign=True)
-    return AudioLDMCodec(_real(vae), _real(vocoder), scale_factor=float(state[SCALE_KEY]))
+    return AudioLDMCodec(_real(vae), _real(vocoder), scale_factor=_scale(state[SCALE_KEY]))
+
+
+def _check_tensors(state: Mapping[str, Tensor]) -> None:
+    for key, value in state.items():
+        if isinstance(key, str) and key.startswith((PREFIX, SCALE_KEY)):
+            plain = isinstance(value, Tensor) and value.layout is torch.strided and not value.is_quantized
+            if not plain or value.is_meta or value.is_complex():
+                raise CodecError(f"{key} is no plain tensor of numbers")
+
+
+def _scale(value: Tensor) -> float:
+    if value.numel() != 1 or not 1e-6 <= (scale := float(value)) <= 1e6:
+        raise CodecError(f"{SCALE_KEY} must be one number, from 1e-6 to 1e6")
+    return scale
 
 
 def _real(module: AutoencoderKL | nn.Module) -> nn.Module:

@@ -6,9 +6,9 @@ compression is read into memory instead: mapped, its compressed bytes would be t
 
 from __future__ import annotations
 
-import contextlib
 import io
 import pickletools
+import re
 import struct
 import zipfile
 import zlib
@@ -65,21 +65,25 @@ def can_be_mapped(path: Path) -> bool:
         )
     pickles = [record for record in records if record.filename.rsplit("/", 1)[-1] == "data.pkl"]
     for record in pickles:
-        content = b""
-        with contextlib.suppress(*UNREADABLE), zipfile.ZipFile(path) as archive:  # what is damaged is told by torch
-            content = archive.read(record)
-        _check_names(io.BytesIO(content), path)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                content = archive.read(record)
+        except UNREADABLE as error:
+            raise CodecError(f"{path} is not a torch checkpoint, or it is cut off or damaged") from error
+        _check_names(io.BytesIO(content), path, 1)
     return not compressed
 
 
-def _check_names(file: BinaryIO, path: Path) -> None:
+def _check_names(file: BinaryIO, path: Path, count: int = PICKLES) -> None:
     """Refuses pickles that name what no program has: torch takes minutes to say what is wrong with long names."""
     try:
-        for _ in range(PICKLES):
+        for _ in range(count):
             for _, argument, _ in pickletools.genops(file):  # reads the instructions, runs none
                 if isinstance(argument, str) and len(argument) > LONGEST_NAME:
                     raise CodecError(f"{path} is refused: it holds a name of {len(argument)} characters")
     except CodecError:
         raise
-    except UNREADABLE:
-        return  # told by torch
+    except UNREADABLE as error:  # which torch tells, unless it would stumble over a name before
+        file.seek(0)
+        if re.search(rb"[^\n]{%d}" % (LONGEST_NAME + 1), file.read(MOST_PICKLE)):
+            raise CodecError(f"{path} is not a torch checkpoint, or it is cut off or damaged") from error

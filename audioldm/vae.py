@@ -15,6 +15,7 @@ from .errors import CodecError
 from .library import AutoencoderKL
 from .patches import PatchVAE
 
+MOST_BYTES = 2**20  # of a configuration
 FULL_CHANNELS = (128, 256, 512)  # the released AudioLDM VAE, with two layers per block
 
 
@@ -83,9 +84,13 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The JSON object in the `config.json` of a part. Raises CodecError."""
     path = folder / "config.json"
     try:
-        values = json.loads(path.read_text(encoding="utf-8-sig"))
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise CodecError(f"it is longer than {MOST_BYTES} bytes")
+        values = json.loads(content.decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise CodecError(f"{path} cannot be used: {error}") from error
+        raise CodecError(f"{path} cannot be used: {' '.join(str(error).split())[:300]}") from error
     if not isinstance(values, dict):
         raise CodecError(f"{path} must hold a JSON object")
     return values

@@ -43,7 +43,10 @@ RANGES: dict[str, tuple[int, int]] = {
     "sampling_rate": (100, 1_000_000),
 }
 TEXTS = ("_class_name", "act_fn", "model_type", "mid_block_type")
-CODE = ("auto_map", "custom_pipelines", "trust_remote_code")  # how a configuration names code that comes with it
+CODE = (  # how a configuration names code that comes with it, or is to be fetched
+    *("auto_map", "custom_pipelines", "trust_remote_code", "attn_implementation", "_attn_implementation"),
+    *("experts_implementation", "quantization_config"),
+)
 
 
 def check_config(values: Mapping[str, Any], path: Path) -> None:

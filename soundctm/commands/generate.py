@@ -16,11 +16,11 @@ from pathlib import Path
 
 from soundctm.command import exit_code
 from soundctm.errors import UserError
+from soundctm.files import ensure_writable
 from soundctm.files.sounds import FORMATS, SUBTYPES, check_sound_file, write_sound
 from soundctm.inference.clips import safe_stem
 from soundctm.inference.model import load_pipeline
 from soundctm.inference.options import InferenceOptions
-from soundctm.inference.output import ensure_writable
 from soundctm.inference.plan import plan
 from soundctm.inference.run import options_of, options_parser, run, stay_offline
 

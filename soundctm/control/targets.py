@@ -18,6 +18,7 @@ import torch
 
 from soundctm.control.sound import HOP_SECONDS
 from soundctm.errors import UserError
+from soundctm.files.reading import read_rows
 
 LOUD, SOFT = -15.0, -50.0  # dB below full scale, of the named shapes
 
@@ -123,21 +124,12 @@ def _point(text: str) -> tuple[float, float]:
 
 
 def _from_csv(path: str | os.PathLike) -> Curve:
-    path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise UserError(f"the curve {path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"the curve {path} is not UTF-8 text") from error
-    rows = [line.replace(" ", "").split(",") for line in lines if line.strip()]
-    if not rows or rows[0] != ["time", "value"]:
-        raise UserError(f"the curve {path} must have the columns time,value")
+    _, rows = read_rows(path, ("time", "value"))
     points = []
-    for number, row in enumerate(rows[1:], 2):
+    for row in rows:
+        time, value = (row.cells[name].strip() for name in ("time", "value"))
         try:
-            time, value = map(float, row)
+            points.append((float(time), float(value)))
         except ValueError:
-            raise UserError(f"{path}, line {number}: {','.join(row)!r} is not a time and a value") from None
-        points.append((time, value))
+            raise UserError(f"{path}, line {row.line}: {time[:40]},{value[:40]} is not a time and a value") from None
     return Curve(tuple(points))

@@ -15,23 +15,21 @@ import dataclasses
 import hashlib
 import io
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import soundfile
-import torch
 from tqdm import tqdm
 
 from soundctm.command import exit_code
-from soundctm.data.audio import SAMPLING_RATE
-from soundctm.data.corpus import DATA_FOLDER
-from soundctm.data.packages import fetch_package, find_package, package_files, same_file
+from soundctm.data.audio import SAMPLING_RATE, decode_audio
+from soundctm.data.corpus import DATA_FOLDER, LONGEST, read_number
+from soundctm.data.packages import NAME, fetch_package, find_package, package_files, same_file
 from soundctm.data.resampling import resample
-from soundctm.errors import UserError
-from soundctm.files import inside, write_whole
+from soundctm.errors import Unwritable, UserError
+from soundctm.files import ensure_writable, inside, sweep, write_whole
 from soundctm.files.reading import read_rows
 
 logger = logging.getLogger(__name__)
@@ -73,7 +71,8 @@ def build(
         raise UserError(f"{', '.join(unknown)} is no package of {table}; there are {', '.join(sorted(by_package))}")
     report = Report()
     chosen = [name for name in sorted(by_package) if not packages or name in packages]
-    (output_dir / "clips").mkdir(parents=True, exist_ok=True)
+    ensure_writable(output_dir)
+    sweep(output_dir / "clips")
     for name in tqdm(chosen, desc="packages", disable=not progress):
         wanted = [row for row in by_package[name] if not (output_dir / row["file_name"]).is_file()]
         report.kept += len(by_package[name]) - len(wanted)
@@ -83,12 +82,14 @@ def build(
         try:
             deb = fetch_package(name, package_dir)
             _build_package(deb, wanted, output_dir, report)
+        except Unwritable:
+            raise
         except UserError as error:
             logger.warning("%s skipped: %s", name, error)
             report.skipped[name] = str(error)
             continue
         if not keep_packages and not was_here:
-            deb.unlink()
+            deb.unlink(missing_ok=True)
         _write_table([row for row in rows if (output_dir / row["file_name"]).is_file()], columns, output_dir)
     _write_table([row for row in rows if (output_dir / row["file_name"]).is_file()], columns, output_dir)
     return report
@@ -99,24 +100,18 @@ def convert(content: bytes, path: Path) -> float:
 
     Channels are averaged; what is louder than full scale is scaled down. Raises UserError for unreadable content.
     """
-    try:
-        samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, RuntimeError) as error:
-        raise UserError(f"the source of {path.name} cannot be read as a sound file: {error}") from error
-    mono = resample(torch.from_numpy(samples.mean(1)), rate, SAMPLING_RATE).numpy()
+    samples, rate = decode_audio(io.BytesIO(content), f"the source of {path.name}")
+    mono = resample(samples.mean(0), rate, SAMPLING_RATE).numpy()
     largest = np.abs(mono).max(initial=0.0)
     if largest > LOUDEST:
         mono *= LOUDEST / largest
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with soundfile.SoundFile(
-            temporary, "w", SAMPLING_RATE, 1, format="OGG", subtype="VORBIS", compression_level=QUALITY
-        ) as file:
-            for start in range(0, len(mono), BLOCK):
-                file.write(mono[start : start + BLOCK])
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    encoded = io.BytesIO()
+    with soundfile.SoundFile(
+        encoded, "w", SAMPLING_RATE, 1, format="OGG", subtype="VORBIS", compression_level=QUALITY
+    ) as file:
+        for start in range(0, len(mono), BLOCK):
+            file.write(mono[start : start + BLOCK])
+    write_whole(path, encoded.getvalue())
     return len(mono) / SAMPLING_RATE
 
 
@@ -158,7 +153,11 @@ def _build_package(deb: Path, rows: list[dict[str, str]], output_dir: Path, repo
 def _read_table(table: Path) -> tuple[list[dict[str, str]], list[str]]:
     columns, rows = read_rows(table, NEEDED)
     for row in rows:
-        inside("clips", row.cells["file_name"], f"{table}, line {row.line}", links=True)
+        place = f"{table}, line {row.line}"
+        inside("clips", row.cells["file_name"], place, links=True)
+        if not NAME.fullmatch(row.cells["package"]):
+            raise UserError(f"{place}: {row.cells['package'][:80]!r} is no name of a Debian package")
+        read_number(row.cells, "seconds", 0.0, 0, LONGEST, place)
     return [row.cells for row in rows], columns
 
 

@@ -59,15 +59,15 @@ def load_corpus(table: str | os.PathLike, split: str | None = None) -> list[Corp
 def _row(row: Row, table: Path) -> CorpusRow:
     cells = row.cells
     inside(table.parent, cells["file_name"], f"{table}, line {row.line}", links=True)
-    seconds = _number(cells, "seconds", 1.0, 0, LONGEST, f"{table}, line {row.line}")
-    rate = _number(cells, "source_rate", SAMPLING_RATE, 1, HIGHEST_RATE, f"{table}, line {row.line}")
+    seconds = read_number(cells, "seconds", 1.0, 0, LONGEST, f"{table}, line {row.line}")
+    rate = read_number(cells, "source_rate", SAMPLING_RATE, 1, HIGHEST_RATE, f"{table}, line {row.line}")
     if rate != int(rate):
         raise UserError(f"{table}, line {row.line}: source_rate is {cells['source_rate']}; it must be a whole number")
     return CorpusRow(*(cells[name] for name in NEEDED[:6]), tuple(cells["yamnet_top3"].split("|")), seconds, int(rate))
 
 
-def _number(cells: dict[str, str], name: str, default: float, low: float, high: float, place: str) -> float:
-    """The number in a cell of a column that need not be there."""
+def read_number(cells: dict[str, str], name: str, default: float, low: float, high: float, place: str) -> float:
+    """The number in a cell of a column that need not be there. Raises UserError naming `place`."""
     try:
         value = float(cells.get(name, default))
     except ValueError:

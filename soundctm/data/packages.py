@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import shutil
 import subprocess
 import tarfile
@@ -11,15 +12,27 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from soundctm.data.containers import cat_number, iterate_members, split_path
-from soundctm.errors import UserError
+from soundctm.data.containers import MOST_BYTES, cat_number, iterate_members, split_path
+from soundctm.errors import Unwritable, UserError
 
 logger = logging.getLogger(__name__)
+NAME = re.compile(r"[a-z0-9][a-z0-9+.-]{0,199}")  # of a package
 SOUNDS = (".wav", ".ogg", ".flac", ".mp3")
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise Unwritable(f"{folder} cannot be written: {error.strerror or error}") from error
 
 
 def find_package(name: str, folder: Path) -> Path | None:
     """The .deb of package `name` in `folder` (the newest file, if there are several), or None."""
+    if not NAME.fullmatch(name):
+        return None
     found = sorted(folder.glob(f"{name}_*.deb"), key=lambda path: path.stat().st_mtime)
     return found[-1] if found else None
 
@@ -29,12 +42,13 @@ def fetch_package(name: str, folder: Path) -> Path:
     found = find_package(name, folder)
     if found is not None:
         return found
+    if not NAME.fullmatch(name):  # it would be taken for an option, or for a path
+        raise UserError(f"{name[:80]!r} is no name of a Debian package")
     if shutil.which("apt-get") is None:
         raise UserError(f"no {name}_*.deb in {folder}, and no apt-get here to fetch it")
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as work:
+    with _writing(folder), tempfile.TemporaryDirectory(dir=folder) as work:
         result = subprocess.run(
-            ["apt-get", "-q", "download", name], cwd=work, capture_output=True, text=True, check=False
+            ["apt-get", "-q", "download", "--", name], cwd=work, capture_output=True, text=True, check=False
         )
         fetched = list(Path(work).glob("*.deb"))
         if result.returncode or not fetched:
@@ -60,6 +74,8 @@ def package_files(deb: Path, wanted: set[str], every_sound: bool = False) -> Ite
             elif name in keys or (every_sound and name.lower().endswith(SOUNDS)):
                 file = tar.extractfile(member)
                 assert file is not None  # isfile() above
+                if member.size > MOST_BYTES:
+                    raise UserError(f"{name[:200]} is larger than {MOST_BYTES} bytes, the most that is read of a sound")
                 yield name, file.read()
 
 

@@ -35,7 +35,7 @@ from soundctm.command import exit_code
 from soundctm.data.audio import ClipForm, decode_audio
 from soundctm.data.dataset import CaptionedFile, read_captioned_files
 from soundctm.errors import UserError
-from soundctm.files import inside, sweep, whole_file, write_whole
+from soundctm.files import ensure_writable, inside, sweep, whole_file, write_whole
 from soundctm.files.reading import read_json
 
 logger = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class ShardedClips:
             return str(self.index.parent / url)
         from webdataset.cache import FileCache  # only remote shards need the package
 
-        self.cache_dir.mkdir(parents=True, exist_ok=True)
+        ensure_writable(self.cache_dir)
         cache = FileCache(str(self.cache_dir), cache_size=int(self.cache_gib * 2**30))
         try:
             return cache.get_file(url)

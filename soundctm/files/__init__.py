@@ -2,6 +2,15 @@
 
 from soundctm.files.lines import append_line, cut_unfinished
 from soundctm.files.names import inside
-from soundctm.files.writing import sweep, whole_file, whole_folder, write_whole
+from soundctm.files.writing import ensure_writable, sweep, whole_file, whole_folder, write_whole
 
-__all__ = ["append_line", "cut_unfinished", "inside", "sweep", "whole_file", "whole_folder", "write_whole"]
+__all__ = [
+    "append_line",
+    "cut_unfinished",
+    "ensure_writable",
+    "inside",
+    "sweep",
+    "whole_file",
+    "whole_folder",
+    "write_whole",
+]

@@ -6,7 +6,8 @@ import contextlib
 import os
 from pathlib import Path
 
-from soundctm.errors import UserError
+from soundctm.errors import Unwritable
+from soundctm.files.space import told
 from soundctm.files.writing import reason
 
 
@@ -26,7 +27,7 @@ def append_line(path: str | os.PathLike, line: str) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {reason(error)}") from error
+        raise Unwritable(f"{path} cannot be written: {reason(error)}{told(path)}") from error
 
 
 def cut_unfinished(path: str | os.PathLike) -> bool:

@@ -7,6 +7,7 @@ is wrong is one sentence (UserError) that names the file and, where there is one
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -35,8 +36,10 @@ class Row:
     cells: dict[str, str]
 
 
-def read_text(path: str | os.PathLike, limit: int = MOST_BYTES) -> str:
+def read_text(path: str | os.PathLike, limit: int = MOST_BYTES, strict: bool = True) -> str:
     """The text of a file: UTF-8, with or without a byte order mark. Line breaks are as in the file.
+
+    Unless `strict`, bytes that are no UTF-8 are kept as paths have them (surrogateescape): for files of ours.
 
     Raises UserError when there is no such file, when it is none (a folder, a device, a pipe), longer than `limit`
     bytes, not UTF-8, or when a Git LFS pointer stands in its place.
@@ -55,7 +58,7 @@ def read_text(path: str | os.PathLike, limit: int = MOST_BYTES) -> str:
     if len(content) > limit:
         raise UserError(f"{path} is longer than {limit} bytes, the most that is read of such a file")
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig", "strict" if strict else "surrogateescape")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise UserError(f"{path}, line {line}: it is not UTF-8 text; save it as UTF-8") from error
@@ -148,6 +151,15 @@ def read_rows(
     if not rows and not allow_empty:
         raise UserError(f"{path} has no rows below its first line")
     return columns, rows
+
+
+def read_fields(text: str, place: str) -> list[list[str]]:
+    """The rows of a CSV text that this code wrote, in which a cell may have line breaks. Raises UserError."""
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise UserError(f"{place} is no table: {error}") from error
+    return [row for row in rows if row]
 
 
 def _cells(line: str, place: str) -> list[str]:

@@ -20,13 +20,14 @@ import os
 import re
 import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from safetensors import SafetensorError
 
-from soundctm.errors import UserError
+from soundctm.errors import Unwritable, UserError
 from soundctm.files import space
 
 STALE = 86_400  # seconds after which what another machine has begun is taken for left behind
@@ -113,6 +114,17 @@ def write_whole(path: str | os.PathLike, content: str | bytes) -> None:
         temporary.write_bytes(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
 
 
+def ensure_writable(folder: str | os.PathLike) -> None:
+    """Make `folder` if it is not there and write a file into it. Raises UserError when that fails."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise Unwritable(f"the output folder {folder} cannot be written: {error.strerror}") from error
+
+
 def sweep(folder: str | os.PathLike) -> int:
     """Remove the temporary files and folders of dead processes in `folder`; their number.
 
@@ -142,11 +154,11 @@ def reason(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _unwritten(path: Path, error: Exception) -> UserError:
+def _unwritten(path: Path, error: Exception) -> Unwritable:
     if isinstance(error, RuntimeError):
-        return UserError(f"{path} cannot be written: a write failed half-way{space.told(path)}")
+        return Unwritable(f"{path} cannot be written: a write failed half-way{space.told(path)}")
     full = getattr(error, "errno", None) in _FULL or "No space left" in str(error)
-    return UserError(f"{path} cannot be written: {reason(error)}{space.told(path) if full else ''}")
+    return Unwritable(f"{path} cannot be written: {reason(error)}{space.told(path) if full else ''}")
 
 
 def _temporary_name(name: str) -> str:

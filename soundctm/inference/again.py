@@ -68,7 +68,11 @@ def shared_options(entries: Sequence[Entry], given: Mapping[str, Any]) -> dict[s
 
 def clips_of(entries: Sequence[Entry]) -> list[Clip]:
     """The clips that the entries describe, with their names and seeds. Raises UserError for a seed that is none."""
-    for entry in entries:
-        if not entry.seed.isdecimal():
-            raise UserError(f"the manifest's seed of {entry.file} is {entry.seed!r}; it must be a whole number")
-    return [Clip(entry.file.removesuffix(".wav"), entry.caption, int(entry.seed)) for entry in entries]
+    return [Clip(entry.file.removesuffix(".wav"), entry.caption, seed_of(entry.seed, entry.file)) for entry in entries]
+
+
+def seed_of(text: str, file: str) -> int:
+    """The seed in a manifest's cell of the clip `file`. Raises UserError."""
+    if not (text.isascii() and text.isdecimal()) or len(text) > 20:
+        raise UserError(f"the manifest's seed of {file} is {text[:40]!r}; it must be a whole number")
+    return int(text)

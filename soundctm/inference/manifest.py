@@ -11,12 +11,16 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from soundctm.errors import UserError
-from soundctm.files import append_line, write_whole
+from soundctm.files import append_line, inside, write_whole
+from soundctm.files.reading import MOST_TABLE_BYTES, read_fields, read_text
+
+log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.csv"
 RESULTS = ("file", "checkpoint", "seconds", "generation_seconds", "score", "chosen_seed", "control_error")
@@ -78,14 +82,20 @@ class Manifest:
         self._file: int | None = None  # number of the file that has them
 
     def read(self) -> dict[str, Entry]:
-        """The newest entry of every file. Raises UserError when the file is no manifest of ours."""
+        """The newest entry of every file. Raises UserError for another table, and for names that lead out."""
         if not self.path.exists():
             return {}
-        rows = csv.DictReader(io.StringIO(self._whole_lines(), newline=""))
-        if rows.fieldnames is not None and list(rows.fieldnames) not in (COLUMNS, OLDER):
+        text = read_text(self.path, MOST_TABLE_BYTES, strict=False)
+        columns, *rows = read_fields(text[: text.rfind("\n") + 1], str(self.path)) or [COLUMNS]
+        if columns not in (COLUMNS, OLDER):
             raise UserError(f"{self.path} was not written by this version of the script; use another --output_dir")
-        complete = (row for row in rows if None not in row and None not in row.values())
-        return {row["file"]: Entry(**row) for row in complete}
+        complete = [row for row in rows if len(row) == len(columns)]
+        if len(complete) < len(rows):
+            log.warning("%s: %d damaged lines are passed over", self.path, len(rows) - len(complete))
+        entries = [Entry(**dict(zip(columns, row, strict=True))) for row in complete]
+        for entry in entries:
+            inside(self.path.parent, entry.file, self.path, links=True)
+        return {entry.file: entry for entry in entries}
 
     def prepare(self) -> None:
         """Write the file anew: one line per clip, and none that was interrupted. Raises UserError."""
@@ -108,13 +118,6 @@ class Manifest:
             return self.path.stat().st_ino
         except OSError:
             return None
-
-    def _whole_lines(self) -> str:
-        try:
-            text = self.path.read_bytes().decode("utf-8", errors="surrogateescape")
-        except OSError as error:
-            raise UserError(f"{self.path} cannot be read: {error.strerror}") from error
-        return text[: text.rfind("\n") + 1]
 
 
 def _values(entry: Entry) -> list[str]:

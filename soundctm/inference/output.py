@@ -1,23 +1,12 @@
-"""The output folder: can it be written, and what must still be made."""
+"""The output folder: what must still be made."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from soundctm.errors import UserError
 from soundctm.inference.manifest import Entry
-
-
-def ensure_writable(folder: Path) -> None:
-    """Make `folder` if it is not there and write a file into it. Raises UserError when that fails."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UserError(f"the output folder {folder} cannot be written: {error.strerror}") from error
 
 
 def to_make(wanted: Iterable[Entry], done: dict[str, Entry], folder: Path, overwrite: bool) -> list[Entry]:

@@ -6,10 +6,12 @@ The same seed at more steps keeps the content and betters the sound: draft many 
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 from soundctm.defaults import HEUN, NO_OMEGA
 from soundctm.errors import UserError
+from soundctm.inference.again import seed_of
 from soundctm.inference.clips import Clip
 from soundctm.inference.manifest import Entry, Manifest
 from soundctm.inference.options import InferenceOptions
@@ -42,11 +44,11 @@ def refined(options: InferenceOptions) -> tuple[InferenceOptions, list[Clip]]:
     teacher = entry.sampler == HEUN
     row = {
         "sampler": None if teacher else entry.sampler,
-        "omega": NO_OMEGA if entry.omega == NO_OMEGA else float(entry.omega),
-        "nu": float(entry.nu) if entry.nu else None,
-        "sampling_gamma": float(entry.gamma) if entry.gamma else None,
-        "target_length": float(entry.target_length) if entry.target_length else None,
-        "sampling_rate": float(entry.sampling_rate) if entry.sampling_rate else None,
+        "omega": NO_OMEGA if entry.omega == NO_OMEGA else _number(entry, "omega"),
+        "nu": _number(entry, "nu"),
+        "sampling_gamma": _number(entry, "gamma"),
+        "target_length": _number(entry, "target_length"),
+        "sampling_rate": _number(entry, "sampling_rate"),
     }
     values = {name: value for name, value in row.items() if getattr(options, name) is None}
     if values.get("sampler") == "onestep":
@@ -61,4 +63,15 @@ def refined(options: InferenceOptions) -> tuple[InferenceOptions, list[Clip]]:
     steps = options.num_steps or STEPS
     options = dataclasses.replace(options, **values, num_steps=steps, weights=entry.weights, num_samples=1)
     name = f"{Path(entry.file).stem}_{steps}steps"
-    return options, [Clip(name, entry.caption, int(entry.chosen_seed or entry.seed))]
+    return options, [Clip(name, entry.caption, seed_of(entry.chosen_seed or entry.seed, entry.file))]
+
+
+def _number(entry: Entry, column: str) -> float | None:
+    text = getattr(entry, column)
+    try:
+        value = float(text) if text else None
+    except ValueError:
+        value = math.nan
+    if value is not None and not math.isfinite(value):
+        raise UserError(f"the manifest's {column} of {entry.file} is {text[:40]!r}; it must be a number")
+    return value

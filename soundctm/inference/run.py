@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from soundctm.command import exit_code, started_as
 from soundctm.config import add_arguments, config_from_args, save_config
 from soundctm.errors import UserError
-from soundctm.files import sweep
+from soundctm.files import ensure_writable, sweep
 from soundctm.files.locks import held
 from soundctm.inference.again import chosen_entries, shared_options
 from soundctm.inference.manifest import MANIFEST, Manifest
 from soundctm.inference.model import checkpoint_name, load_pipeline
 from soundctm.inference.options import InferenceOptions
-from soundctm.inference.output import ensure_writable, to_make
+from soundctm.inference.output import to_make
 from soundctm.inference.plan import Plan, completed, plan
 from soundctm.inference.workers import Workers
 from soundctm.places import MODELS

@@ -10,13 +10,14 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from soundctm.config import option
+from soundctm.config import load_config, option
 from soundctm.errors import UserError
+from soundctm.files.reading import parse_json
 from soundctm.inference.finishing import FinishingOptions, check_finishing
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def given(options: SteeringOptions) -> dict[str, Any]:
     if options.rank == "best":
         values[CANDIDATES] = options.num_samples
     if options.init_audio:
-        values[SOUND] = hashlib.sha256(Path(options.init_audio).read_bytes()).hexdigest()[:12]
+        values[SOUND] = _digest(Path(options.init_audio))
     return values
 
 
@@ -89,19 +90,26 @@ def steering_cell(options: SteeringOptions) -> str:
 
 def read_cell(text: str, where: str) -> dict[str, Any]:
     """The options in a manifest's cell. Raises UserError for other text, and where the sound is no longer the same."""
-    try:
-        values = json.loads(text) if text else {}
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where}: the column steering holds no JSON: {text[:60]!r}") from error
-    known = {field.name for field in dataclasses.fields(SteeringOptions)} | {SOUND, CANDIDATES}
-    if not isinstance(values, Mapping) or not set(values) <= known:
+    values = parse_json(text, f"{where}: the column steering", kind=dict) if text else {}
+    known = {field.name for field in dataclasses.fields(SteeringOptions)}
+    if not set(values) <= known | {SOUND, CANDIDATES}:
         raise UserError(f"{where}: the column steering holds unknown options: {text[:60]!r}")
+    checked = load_config(SteeringOptions, None, {name: values[name] for name in values if name in known})
+    values |= {name: getattr(checked, name) for name in values if name in known}
     digest = values.pop(SOUND, None)
     if digest is not None:
         path = Path(str(values.get("init_audio", "")))
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest()[:12] != digest:
+        if not path.is_file() or _digest(path) != digest:
             raise UserError(f"{where}: the clip was made from {path}, which is not there any more or has changed")
-    return dict(values)
+    return values
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def operations_of(options: SteeringOptions) -> list[str]:

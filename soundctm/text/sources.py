@@ -10,16 +10,18 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from soundctm.audioldm.library import sparingly
+from soundctm.checkpoints.limits import check_config
 from soundctm.checkpoints.weight_files import read_weights
 from soundctm.errors import UserError
 from soundctm.files.reading import read_json
@@ -31,6 +33,13 @@ log = logging.getLogger(__name__)
 
 PACKAGE = "package:"
 STRICT = ("ClapTextModelWithProjection",)  # a CLAP of another make would be read without its projection
+SIZES = ("hidden_size", "d_model", "d_ff", "intermediate_size", "vocab_size")  # of which some weight is
+LAYERS = ("num_layers", "num_hidden_layers", "num_heads", "num_attention_heads")
+# What the library raises for configurations and files that it cannot use.
+UNUSABLE = (
+    *(OSError, ValueError, ImportError, RuntimeError, SafetensorError, StrictDataclassError, TypeError),
+    *(LookupError, AttributeError, ArithmeticError, AssertionError),
+)
 
 
 @dataclass(frozen=True)
@@ -67,17 +76,20 @@ def load_model(name: str, dtype: torch.dtype) -> PreTrainedModel:
             else:
                 config = AutoConfig.from_pretrained(source.path, trust_remote_code=False)
             config = config.text_config if config.model_type == "clap" else config
-            model = _loaded_plainly(Path(source.path), maker(config)) if source.local else None
-        if model is None:
-            own = {"config": config, "local_files_only": source.local, "dtype": dtype}
+            if source.local:
+                model, missing = _read_here(Path(source.path), maker(config), config)
+        if not source.local:
+            own = {}
             if (kind := _kind(config)) is None:
                 from transformers import AutoModel as kind
 
                 own["trust_remote_code"] = False
-            model, report = kind.from_pretrained(source.path, output_loading_info=True, **own)
-            if kind.__name__ in STRICT and report["missing_keys"]:  # random numbers stand in their place
-                missing = ", ".join(sorted(report["missing_keys"])[:3])
-                raise ValueError(f"it lacks {len(report['missing_keys'])} weights ({missing}, ...)")
+            model, report = kind.from_pretrained(
+                source.path, config=config, dtype=dtype, output_loading_info=True, **own
+            )
+            missing = report["missing_keys"]
+        if type(model).__name__ in STRICT and missing:  # random numbers stand in their place
+            raise ValueError(f"it lacks {len(missing)} weights ({', '.join(sorted(missing)[:3])}, ...)")
         return model.to(dtype).eval()
 
 
@@ -109,28 +121,46 @@ def read_model_config(folder: Path) -> PreTrainedConfig:
 
     path = folder / "config.json"
     values = read_json(path)
+    check_config(values, path)
     kind = values.get("model_type")
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
         raise UserError(f"{path} names the model type {str(kind)[:80]!r}, which transformers does not know")
     return CONFIG_MAPPING[kind].from_dict(values)
 
 
-def _loaded_plainly(folder: Path, make: Callable[[], PreTrainedModel]) -> PreTrainedModel | None:
-    """The model in `folder`, if its files hold exactly the tensors of the model that `make` gives.
+def _read_here(
+    folder: Path, make: Callable[[], PreTrainedModel], config: PreTrainedConfig
+) -> tuple[PreTrainedModel, Collection[str]]:
+    """The model that `make` gives, with the weights in `folder`, and the names of those that are not there.
 
-    The library's own loader, which takes of other models what fits, imports torch's compiler on the way: seconds.
+    Where the files hold other tensors than the model's, the library's loader takes what fits. It gets the tensors, not
+    the files: it would map a torch file that was packed with compression, and take what is packed for weights.
     """
-    state, model = read_weights(folder), make()
+    state = read_weights(folder)
+    _check_sizes(config.to_dict(), state, folder / "config.json")
+    model = make()
     buffers = {name for name, _ in model.named_buffers()}  # some files hold those that a model makes itself
     own = model.state_dict(keep_vars=True)
-    state = {name: value for name, value in state.items() if name in own or name not in buffers}
-    if any(name not in own or own[name].shape != value.shape for name, value in state.items()):
-        return None
-    given = {id(own[name]) for name in state}  # of tied tensors one name is enough
-    if any(id(value) not in given for value in own.values()):
-        return None
-    model.load_state_dict(state, strict=False)
-    return model
+    known = {name: value for name, value in state.items() if name in own or name not in buffers}
+    fits = all(name in own and own[name].shape == value.shape for name, value in known.items())
+    given = {id(own[name]) for name in known if name in own}  # of tied tensors one name is enough
+    if fits and all(id(value) in given for value in own.values()):
+        model.load_state_dict(known, strict=False)
+        return model, ()
+    # it imports torch's compiler on the way: seconds
+    model, report = type(model).from_pretrained(None, config=config, state_dict=state, output_loading_info=True)
+    return model, report["missing_keys"]
+
+
+def _check_sizes(values: Mapping[str, Any], state: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Refuse a configuration of a larger model than the files hold, before it is built."""
+    sizes = {size for tensor in state.values() for size in tensor.shape}
+    for name in SIZES:
+        if isinstance(value := values.get(name), int) and value not in sizes:
+            raise UserError(f"{path}: `{name}` is {value}, which none of the weights there has")
+    for name in LAYERS:
+        if isinstance(value := values.get(name), int) and value > len(state):
+            raise UserError(f"{path}: `{name}` is {value}, and there are {len(state)} weights")
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -163,10 +193,12 @@ def _readable(name: str, source: Source, what: str) -> Iterator[None]:
     transformers_logging.disable_progress_bar()
     try:
         yield
-    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
+    except UNUSABLE as error:
+        if isinstance(error, UserError):
+            raise
         log.debug("reading the %s of %s failed", what, name, exc_info=error)
         if source.local:
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
             raise UserError(f"{name} holds no {what} that transformers can read: {reason}") from error
         raise UserError(
             f"the {what} of the text encoder {name} is neither in the local hub cache nor can it be fetched; "

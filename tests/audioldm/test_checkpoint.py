@@ -131,3 +131,20 @@ def test_lightning_book_keeping_is_read_as_nothing(tmp_path, monkeypatch):
     content = load_checkpoint(path)
     assert torch.equal(content["state_dict"]["a"], torch.ones(2))
     assert "pytorch_lightning" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("scale_factor", 0.18, "scale_factor is no plain tensor"),
+        ("scale_factor", torch.zeros(()), "scale_factor must be one number"),
+        ("scale_factor", torch.full((2,), 0.2), "scale_factor must be one number"),
+        ("first_stage_model.quant_conv.bias", [0.0] * 16, "quant_conv.bias is no plain tensor"),
+        ("first_stage_model.quant_conv.bias", torch.zeros(16).to_sparse(), "quant_conv.bias is no plain tensor"),
+        ("first_stage_model.quant_conv.bias", torch.full((16,), float("nan")), "not finite"),
+    ],
+)
+def test_values_that_are_no_weights_are_refused(key, value, said):
+    state = manifest() | {7: "book-keeping", "scale_factor": torch.tensor(0.18), key: value}
+    with pytest.raises(CodecError, match=said):
+        codec_from_state_dict(state)

@@ -108,3 +108,13 @@ def test_a_name_of_many_characters_is_refused_at_once(zipped, tmp_path):
         path.write_bytes(bad)
     with limits("a long name"), pytest.raises(UserError, match="a name of 20000[0-9] characters"):
         read_state_dict(path)
+
+
+def test_a_long_name_behind_damage_is_refused_at_once(tmp_path):
+    """torch reads on where the instructions are none."""
+    good = torch_bytes(WEIGHTS, _use_new_zipfile_serialization=False)
+    at = good.index(b"ctorch._utils")
+    for junk in (b"c" + b"A" * 200_000 + b"\nB\n", b"X\xff\xff\xff\x7f", b"c\xff" + b"A" * 200_000 + b"\nB\n"):
+        (tmp_path / "a.pt").write_bytes(good[:at] + junk + good[at:])
+        with limits("a long name"), pytest.raises(UserError):
+            read_state_dict(tmp_path / "a.pt")

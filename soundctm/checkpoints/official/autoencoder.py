@@ -23,6 +23,7 @@ from soundctm.checkpoints.stored import UNUSABLE
 from soundctm.checkpoints.torch_files import StateDict, flat_state, read_state_dict, read_torch_file
 from soundctm.codecs.waveform import STATISTICS, WaveformCodec
 from soundctm.errors import UserError
+from soundctm.files import whole_file
 
 SAMPLING_RATE = 44_100
 _UNIT = {"snake1": "block.0", "conv1": "block.1", "snake2": "block.2", "conv2": "block.3"}  # of a residual unit
@@ -88,12 +89,14 @@ def with_statistics(codec: WaveformCodec, z_stats: Path) -> WaveformCodec:
 
 
 def save_autoencoder(codec: WaveformCodec, weights: Path, z_stats: Path) -> None:
-    """Write `codec` as the official files, in float32."""
+    """Write `codec` as the official files, in float32, each whole or not at all. Raises UserError."""
     official = {theirs: getattr(codec, ours) for theirs, ours in _ARGUMENTS.items()}
     official["encoder_rates"] = list(codec.rates)
     official |= {"decoder_rates": list(reversed(codec.rates)), "double_z": True}
-    torch.save({"state_dict": normed(codec), "metadata": {"kwargs": official}}, weights)
-    torch.save({name: getattr(codec, name).float().cpu() for name in STATISTICS}, z_stats)
+    with whole_file(weights) as temporary:
+        torch.save({"state_dict": normed(codec), "metadata": {"kwargs": official}}, temporary)
+    with whole_file(z_stats) as temporary:
+        torch.save({name: getattr(codec, name).float().cpu() for name in STATISTICS}, temporary)
 
 
 def folded(state: Mapping[str, Tensor]) -> StateDict:

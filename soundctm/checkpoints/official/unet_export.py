@@ -17,6 +17,7 @@ from soundctm.checkpoints.official.summary import summary_of
 from soundctm.checkpoints.official.unet import TEXT_PREFIX, UNET_PREFIXES
 from soundctm.checkpoints.torch_files import StateDict
 from soundctm.errors import UserError
+from soundctm.files import whole_file, write_whole
 
 FILES = {  # argument of load_official -> the release's file name
     "teacher": "pytorch_model_2_sigma_025.bin",
@@ -47,10 +48,10 @@ def save_official(folder: str | os.PathLike, parts: Components) -> dict[str, Pat
     present = [str(path) for path in paths.values() if path.exists()]
     if present:
         raise UserError(f"{present[0]} already exists")
-    folder.mkdir(parents=True, exist_ok=True)
     for role, content in contents.items():
-        torch.save(content, paths[role])
-    paths["summary"].write_text(json.dumps(summary_of(parts)) + "\n", encoding="utf-8")
+        with whole_file(paths[role]) as temporary:
+            torch.save(content, temporary)
+    write_whole(paths["summary"], json.dumps(summary_of(parts)) + "\n")
     return paths
 
 

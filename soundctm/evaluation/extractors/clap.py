@@ -22,16 +22,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoTokenizer, ClapFeatureExtractor, ClapModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from soundctm.checkpoints.limits import check_config
 from soundctm.checkpoints.torch_files import listing
+from soundctm.checkpoints.weight_files import read_weights
 from soundctm.errors import UserError
 from soundctm.evaluation.extractors.patches import PatchExtractor, windows
 from soundctm.evaluation.extractors.weights import CLAP630K_FOLDER, CLAP_FOLDER, is_hub_id, sha256
+from soundctm.files.reading import read_json
+from soundctm.text.sources import UNUSABLE
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +124,7 @@ def load_clap(weights: str | None = None, device: str | torch.device = "cpu", na
     folder = files[0].parent
     try:
         with _quiet():
+            check_config(read_json(folder / "config.json"), folder / "config.json")
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             if config.model_type != "clap":
                 raise UserError(f"{folder} is a folder of a {config.model_type} model, not of clap")
@@ -128,8 +132,11 @@ def load_clap(weights: str | None = None, device: str | torch.device = "cpu", na
                 raise UserError(f"{folder} holds a CLAP model with feature fusion; {name} is one without")
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             front_end = ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)
+            # the tensors, because the library would take what is packed in a compressed torch file for weights
+            packed = files[0].suffix == ".bin" and {"state_dict": read_weights(folder)}
             model, report = ClapModel.from_pretrained(
-                folder,
+                None if packed else folder,
+                **(packed or {}),
                 config=config,
                 local_files_only=True,
                 dtype=torch.float32,
@@ -138,9 +145,9 @@ def load_clap(weights: str | None = None, device: str | torch.device = "cpu", na
             )
     except UserError:
         raise
-    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+    except UNUSABLE as error:
         log.debug("reading CLAP from %s failed", folder, exc_info=error)
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
         raise UserError(f"{folder} holds no CLAP model that transformers can read: {reason}") from error
     _check(report, folder)
     return ClapExtractor(model, front_end, tokenizer, sha256(files), device, name)

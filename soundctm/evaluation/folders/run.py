@@ -10,7 +10,7 @@ from soundctm.command import exit_code, started_as
 from soundctm.config import add_arguments, config_from_args, save_config
 from soundctm.data.names import shown
 from soundctm.evaluation.folders.options import EvaluationOptions
-from soundctm.inference.output import ensure_writable
+from soundctm.files import ensure_writable
 
 DESCRIPTION = "Scores of generated clips: how far from real ones, how well they fit. docs/evaluation.md explains them."
 

@@ -30,9 +30,8 @@ from soundctm.data.corpus import DATA_FOLDER, CorpusRow, load_corpus
 from soundctm.data.tables import read_captions
 from soundctm.errors import UserError
 from soundctm.evaluation.folders.clips import SUFFIXES
-from soundctm.files import inside, write_whole
+from soundctm.files import ensure_writable, inside, write_whole
 from soundctm.files.sounds import write_sound
-from soundctm.inference.output import ensure_writable
 
 log = logging.getLogger(__name__)
 

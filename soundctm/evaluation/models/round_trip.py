@@ -30,8 +30,8 @@ from soundctm.data.audio import read_audio
 from soundctm.devices import usable_device
 from soundctm.errors import UserError
 from soundctm.evaluation.folders.clips import clip_name, list_clips
+from soundctm.files import ensure_writable
 from soundctm.files.sounds import write_sound
-from soundctm.inference.output import ensure_writable
 
 log = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ def test_reading(tmp_path):
 
 @pytest.mark.parametrize("text, words", [
     ("0:1 0:2", "two points at 0 s"), ("1:1 0:2", "must rise"), ("0:1 3:2", "goes to 3 s, but the clip has 2.5"),
-    ("0:1 x", "is no point"), ("", "at least one"), ("-1:2", "from 0 on"), ("nothing.csv", "cannot be read"),
+    ("0:1 x", "is no point"), ("", "at least one"), ("-1:2", "from 0 on"), ("nothing.csv", "no file nothing.csv"),
     ("zigzag", "rise, fall"),
 ])  # fmt: skip
 def test_refusals(text, words):
@@ -37,9 +37,9 @@ def test_refusals(text, words):
 
 def test_bad_files_and_lengths(tmp_path):
     for content, words in (
-        ("a,b\n1,2\n", "time,value"),
+        ("a,b\n1,2\n", "no column 'time'"),
         ("time,value\n1,x\n", "line 2"),
-        ("time,value\n", "one point"),
+        ("time,value\n", "no rows"),
     ):
         (tmp_path / "c.csv").write_text(content)
         with pytest.raises(UserError, match=words):

@@ -207,6 +207,38 @@ def test_damaged_package_is_skipped(package):
     assert report.made == 0 and "cannot be opened" in report.skipped["sounds-data"]
 
 
+@needs_dpkg
+def test_a_place_that_cannot_be_written_and_a_full_disk_are_one_sentence(package, small_disk, capsys):
+    arguments = ["--table", str(package / "table.csv"), "--package_dir", str(package / "debs")]
+    assert build_corpus.main([*arguments, "--output_dir", str(package / "table.csv" / "below")]) == 2
+    assert "below cannot be written: Not a directory" in capsys.readouterr().err
+    (small_disk / "other").write_bytes(bytes(298 * 1024))
+    assert build_corpus.main([*arguments, "--output_dir", str(small_disk)]) == 2
+    said = capsys.readouterr().err
+    assert "cannot be written: No space left on device" in said and "Traceback" not in said
+    assert not list(small_disk.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    "column, value, words",
+    [
+        ("file_name", "../../out.ogg", "leads out of its folder"),
+        ("file_name", "/tmp/out.ogg", "is an absolute path"),
+        ("package", "-oAPT::Update::Pre-Invoke::=touch out", "no name of a Debian package"),
+        ("package", "../debs/sounds", "no name of a Debian package"),
+        ("seconds", "long", "seconds is 'long'"),
+    ],
+)
+def test_a_table_of_a_stranger_is_refused_in_one_sentence(tmp_path, capsys, column, value, words):
+    row = dict.fromkeys(COLUMNS, "x") | {"file_name": "clips/a.ogg", "seconds": "1", "package": "sounds"}
+    with (tmp_path / "table.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerow(row | {column: value})
+    assert build_corpus.main(["--table", str(tmp_path / "table.csv"), "--output_dir", str(tmp_path / "a" / "b")]) == 2
+    assert words in capsys.readouterr().err and [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+
+
 def test_packages_are_not_looked_for_without_apt(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="no apt-get here"):

@@ -1,6 +1,11 @@
 """Every row of a manifest is made again by one command, as it was or with other settings."""
 
 import csv
+import dataclasses
+
+import pytest
+
+from soundctm.inference.manifest import Manifest
 
 
 def manifest(folder):
@@ -62,3 +67,54 @@ def test_what_cannot_be_made_again_is_one_sentence(infer, tmp_path, capsys, chec
         assert words in capsys.readouterr().err
     (checkpoint / "ema" / "weights.safetensors").write_bytes(b"1" * 300_000)
     assert infer("--manifest", source, "--only", "wind.wav", "--output_dir", other) == 0
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"file": "../../escaped.wav"}, "'../../escaped.wav' leads out of its folder"),
+        ({"file": "/tmp/escaped.wav"}, "is an absolute path"),
+        ({"seed": "9" * 5000}, "it must be a whole number"),
+        ({"seed": "\u0663"}, "it must be a whole number"),
+        ({"omega": "3,5"}, "omega"),
+        ({"nu": "nan"}, "nu"),
+        ({"steps": "x"}, "num_steps"),
+        ({"steering": "[" * 60_000}, "column steering is nested"),
+        ({"steering": '{"strength": [1]}'}, "strength"),
+        ({"steering": '{"unheard": 1}'}, "unknown options"),
+        ({"caption": "x" * 200_000}, "is no table: field larger"),
+    ],
+)
+@pytest.mark.parametrize("how", ["manifest", "refine"])
+def test_a_manifest_of_a_stranger_writes_nothing_outside_and_is_refused_in_a_line(
+    infer, tmp_path, capsys, change, words, how
+):
+    assert infer("--prompt", "rain") == 0
+    own = Manifest(tmp_path / "out")
+    (entry,) = own.read().values()
+    own.path.unlink()
+    hostile = Manifest(tmp_path / "hostile")
+    hostile.append(dataclasses.replace(entry, **change))
+    source = str(hostile.path) + (":1" if how == "refine" else "")
+    arguments = [
+        "--refine" if how == "refine" else "--manifest",
+        source,
+        "--output_dir",
+        str(tmp_path / "a" / "b" / "c"),
+    ]
+    before = {path for path in tmp_path.rglob("*")}
+    code = infer(*arguments)
+    said = capsys.readouterr().err
+    if not (how == "refine" and "steps" in change):  # --refine has steps of its own
+        assert code == 2 and words in said and said.strip().count("\n") <= 1, said
+        assert not [path for path in tmp_path.rglob("*.wav") if path not in before]
+    assert not [path for path in tmp_path.rglob("*escaped*")]
+
+
+def test_damaged_lines_of_a_manifest_are_told_and_passed_over(infer, tmp_path, caplog):
+    assert infer("--prompt", "rain") == 0
+    path = tmp_path / "out" / "manifest.csv"
+    path.write_bytes(path.read_bytes() + b"b.wav,\xff half\n")
+    assert list(Manifest(tmp_path / "out").read()) == ["rain.wav"]
+    assert "1 damaged lines are passed over" in caplog.text
+    assert infer("--prompt", "rain") == 0 and path.read_bytes().count(b"\n") == 2

@@ -3,6 +3,7 @@
 import csv
 import errno
 import os
+import shutil
 
 import pytest
 
@@ -119,6 +120,34 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half(infer, out, caption
     said = capsys.readouterr().err
     assert "No space left" in said and "Traceback" not in said
     assert set(contents(out)) == {"first.wav"} and not list(out.glob(".*.tmp"))
+
+
+def test_a_disk_that_fills_is_one_sentence_and_the_clips_before_stay(infer, small_disk, captions, capsys):
+    """A clip takes 12 KiB, and the files beside the clips as much: where 40 are free the third does not fit."""
+    out = small_disk / "out"
+    (small_disk / "other").write_bytes(bytes(260 * 1024))
+    assert infer("--test_file", captions, "--output_dir", str(out)) == 2
+    said = capsys.readouterr().err
+    assert "cannot be written: No space left on device" in said and "are free there" in said
+    assert "Traceback" not in said and 1 <= len(contents(out)) < 3 and not list(out.glob(".*.tmp"))
+    before = contents(out)
+    (small_disk / "other").unlink()
+    assert infer("--test_file", captions, "--output_dir", str(out)) == 0
+    assert len(contents(out)) == 3 and before.items() <= contents(out).items()
+
+
+def test_a_folder_that_is_removed_meanwhile_is_made_again(infer, out, captions, pipeline):
+    make = pipeline.__class__.__call__
+
+    def removing(self, *arguments, **settings):
+        if len(self.calls) == 1:
+            shutil.rmtree(out)
+        return make(self, *arguments, **settings)
+
+    pipeline.__class__ = type("Removing", (pipeline.__class__,), {"__call__": removing})
+    assert infer("--test_file", captions, "--batch_size", "1") == 0
+    assert {"b.wav", "c.wav"} <= set(contents(out))
+    assert infer("--test_file", captions) == 0 and set(contents(out)) == {"a.wav", "b.wav", "c.wav"}
 
 
 def test_one_run_at_a_time_per_folder(infer, out, captions, capsys):

@@ -1,6 +1,8 @@
 """The text encoder against the T5 golden, with MiniLM from its package, and its cache."""
 
+import json
 import sys
+import zipfile
 
 import pytest
 import torch
@@ -131,7 +133,10 @@ def test_names_that_lead_nowhere(name, says):
 
 
 def test_a_folder_without_a_model_is_one_clear_error(tmp_path):
-    with pytest.raises(UserError, match="no model that transformers can read"):
+    with pytest.raises(UserError, match="no file .*config.json"):
+        TextEncoder.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "bert", "hidden_size": "x"}')
+    with pytest.raises(UserError, match="`hidden_size` is 'x'; it must be a whole number"):
         TextEncoder.from_pretrained(tmp_path)
 
 
@@ -150,3 +155,39 @@ def test_folder_round_trip_and_a_tokenizer_from_elsewhere(minilm, tmp_path):
     without.encode_ids(torch.ones(1, 2, dtype=torch.long), torch.ones(1, 2, dtype=torch.long))
     with pytest.raises(UserError, match="tokenizer of the text encoder google/no-such-encoder"):
         without.encode(["dog"])
+
+
+def repacked(source, target):
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new:
+        for info in old.infolist():
+            new.writestr(info.filename, old.read(info))
+
+
+@pytest.mark.parametrize("further", [False, True], ids=["exact", "with others"])
+def test_a_torch_file_that_was_packed_again_gives_the_same_weights(minilm, tmp_path, further):
+    """transformers would map it and take the packed bytes for weights, whatever else the file holds."""
+    minilm.save_pretrained(tmp_path)
+    state = minilm.model.state_dict() | ({"cls.predictions.bias": torch.ones(3)} if further else {})
+    torch.save(state, tmp_path / "plain")
+    (tmp_path / "model.safetensors").unlink()
+    repacked(tmp_path / "plain", tmp_path / "pytorch_model.bin")
+    found = TextEncoder.from_pretrained(tmp_path).model.state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in minilm.model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"hidden_size": 49_152}, "`hidden_size` is 49152, which none of the weights there has"),
+        ({"num_hidden_layers": 250}, "`num_hidden_layers` is 250, and there are"),
+        ({"num_hidden_layers": 10**9}, "`num_hidden_layers` is 1000000000; it must be a whole number from 0 to 256"),
+        ({"auto_map": {"AutoModel": "own.Model"}}, "code of its own"),
+        ({"_attn_implementation": "somebody/kernel"}, "code of its own"),
+    ],
+)
+def test_a_configuration_of_another_model_is_refused_before_it_is_built(minilm, tmp_path, change, said):
+    minilm.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(UserError, match=said):
+        TextEncoder.from_pretrained(tmp_path)

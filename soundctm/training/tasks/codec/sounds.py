@@ -6,7 +6,6 @@ lays a second clip under it. The result has the levels that the audio loader giv
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import os
 from collections import Counter
@@ -19,6 +18,8 @@ from torch import Tensor
 from soundctm.data.audio import read_audio
 from soundctm.data.rumble import remove_rumble
 from soundctm.errors import UserError
+from soundctm.files import inside
+from soundctm.files.reading import read_rows
 
 PEAK = 0.5  # full scale of a loaded clip
 
@@ -31,20 +32,23 @@ class CodecSounds:
     ) -> None:
         """Read `corpus`/corpus.csv and the clips of `split`, without rumble below `highpass` Hz.
 
-        Raises UserError if there are none.
+        Raises UserError if there are none, for a wrong table and for a clip that cannot be read.
         """
         table = Path(corpus) / "corpus.csv"
         if not table.is_file():
             raise UserError(f"no corpus table at {table}; build the corpus first (see data/README.md)")
-        with table.open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row["split"] == split]
-        rows = [row for row in rows if (table.parent / row["file_name"]).is_file()]
+        _, found = read_rows(table, ("file_name", "label", "split"), allow_empty=True)
+        rows = []  # (sound, label)
+        for row in found:
+            path = inside(table.parent, row.cells["file_name"], f"{table}, line {row.line}", links=True)
+            if row.cells["split"] == split and path.is_file():
+                rows.append((path, row.cells["label"]))
         if not rows:
             raise UserError(f"{table} lists no existing clip of the split {split}")
-        self.clips = [_read(table.parent / row["file_name"], sampling_rate, highpass) for row in rows]
-        counts = Counter(row["label"] for row in rows)
+        self.clips = [_read(path, sampling_rate, highpass) for path, _ in rows]
+        counts = Counter(label for _, label in rows)
         # A label's share grows with the root of its number of clips: rare sounds are heard, common ones stay common.
-        weights = np.array([counts[row["label"]] ** -0.5 for row in rows])
+        weights = np.array([counts[label] ** -0.5 for _, label in rows])
         self.cumulative = np.cumsum(weights / weights.sum())
 
     def window(self, seed: int, index: int, samples: int) -> Tensor:

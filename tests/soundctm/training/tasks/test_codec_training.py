@@ -61,6 +61,21 @@ def test_levels_are_those_of_the_loader(corpus):
     assert torch.allclose(sounds.excerpts(2, 40960).abs().amax(1), torch.tensor(0.5))
 
 
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"file_name,label,split\n../../x.ogg,a,train\n", "leads out of its folder"),
+        (b"file_name,label,split\n\xff.ogg,a,train\n", "line 2: it is not UTF-8"),
+        (b"file_name,split\na.ogg,train\n", "no column 'label'"),
+        (b"file_name,label,split\n" + b"a" * 200_000 + b",a,train\n", "a cell has more than"),
+    ],
+)
+def test_a_wrong_corpus_table_is_one_sentence(tmp_path, content, words):
+    (tmp_path / "corpus.csv").write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        CodecSounds(tmp_path, "train")
+
+
 def test_a_corpus_that_is_not_there_is_named(tmp_path, corpus):
     with pytest.raises(UserError, match="no corpus table at"):
         CodecSounds(tmp_path, "train")
