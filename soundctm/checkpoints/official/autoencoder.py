@@ -163,7 +163,8 @@ def _own_arguments(arguments: Mapping[str, Any], source: Path) -> dict[str, Any]
     own["rates"] = list(own["rates"]) if isinstance(own["rates"], list | tuple) else own["rates"]
     check_config(own, source)
     back = arguments.get("decoder_rates", own["rates"][::-1] if isinstance(own["rates"], list) else None)
-    if not isinstance(own["rates"], list) or list(back) != own["rates"][::-1]:
+    fits = isinstance(own["rates"], list) and isinstance(back, list | tuple)
+    if not fits or list(back) != own["rates"][::-1]:
         raise UserError(f"{source}: the decoder's strides are not the encoder's in reverse order")
     return own
 
