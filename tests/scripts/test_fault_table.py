@@ -7,7 +7,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_fault_names_its_tests():
-    rows = [line for line in (ROOT / "docs" / "faults.md").read_text().splitlines() if line.startswith("| ")][1:]
+    lines = (ROOT / "docs" / "faults.md").read_text().splitlines()
+    rows = [line for line in lines if line.startswith("| ") and not line.endswith("| test |")]
     assert len(rows) >= 8
     for row in rows:
         named = re.findall(r"`(tests/\S+\.py)::(\w+)`", row)

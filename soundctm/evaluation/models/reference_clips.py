@@ -88,13 +88,14 @@ def write_table(path: str | os.PathLike, table: Iterable[ReferenceClip]) -> None
 def write_clips(items: ComposedCorpus, table: Sequence[ReferenceClip], folder: str | os.PathLike) -> int:
     """Write the items of `table` as 16-bit wavs; returns how many, which is fewer where the corpus lacks clips.
 
-    Raises UserError when the folder holds other sound files, and when the corpus holds none of the clips.
+    Raises UserError when the folder holds other sound files, for names that lead out of it, and when the corpus holds
+    none of the clips.
     """
     folder = Path(folder)
     ensure_writable(folder)
-    names = {clip.file_name for clip in table}
+    paths = {clip.file_name: inside(folder, clip.file_name, "the table of reference clips") for clip in table}
     foreign = sorted(path.name for path in folder.iterdir() if path.name.lower().endswith(SUFFIXES))
-    foreign = [name for name in foreign if name not in names]
+    foreign = [name for name in foreign if name not in paths]
     if foreign:
         raise UserError(f"{folder} holds other sounds ({foreign[0]}), which would count; give another --output_dir")
     rows = {row.file_name: row for rows in items.labels.values() for row in rows}
@@ -103,8 +104,7 @@ def write_clips(items: ComposedCorpus, table: Sequence[ReferenceClip], folder: s
         raise UserError("the corpus holds none of the clips of the table; was it built from other packages?")
     for clip in tqdm(present, "reference", unit="clip"):
         waveform, _, _ = items.from_row(rows[clip.clip], ITEM)
-        path = inside(folder, clip.file_name, "the table of reference clips")
-        write_sound(path, waveform.numpy(), SAMPLING_RATE)
+        write_sound(paths[clip.file_name], waveform.numpy(), SAMPLING_RATE)
     return len(present)
 
 

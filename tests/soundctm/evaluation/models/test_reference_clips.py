@@ -101,3 +101,12 @@ def test_what_is_wrong_is_said(corpus, tmp_path, capsys):
         read_table(tmp_path / "t.csv")
     assert main(["--corpus", str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err.startswith("error: no corpus table at")
+
+
+@pytest.mark.parametrize("name", ["../../out.wav", "/tmp/out.wav", "a/../../out.wav"])
+def test_a_name_that_leads_out_is_refused_before_a_clip_is_written(corpus, tmp_path, name):
+    table = read_table(TABLE)[:2]
+    table.append(dataclasses.replace(table[0], file_name=name))
+    with pytest.raises(UserError, match="leads out of its folder|is an absolute path"):
+        write_clips(corpus_items(corpus), table, tmp_path / "a" / "b")
+    assert not list(tmp_path.rglob("*.wav"))
