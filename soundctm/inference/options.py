@@ -37,6 +37,8 @@ OF_DIT = ("stage1_path", "load_mean_std_state_path", "diffusion_model_type", "ve
 WITHIN = "clap"  # what official command lines call the text encoder that is in the weights
 RELEASED_UNET_CONFIG = "configs/diffusion_model_config.json"  # what official command lines name; ours is configs/full
 
+MOST_SAMPLES, MOST_STEPS = 100_000, 10_000  # of a caption, of a clip
+
 
 @dataclass(frozen=True)
 class InferenceOptions(SteeringOptions):
@@ -188,6 +190,10 @@ class InferenceOptions(SteeringOptions):
 
 def check_options(options: InferenceOptions) -> None:
     """Raises UserError for a value outside its range, for contradicting options and for absent model files."""
+    if options.num_samples > MOST_SAMPLES:
+        raise UserError(f"num_samples is {options.num_samples}; it must be at most {MOST_SAMPLES}")
+    if options.num_steps is not None and options.num_steps > MOST_STEPS:
+        raise UserError(f"num_steps is {options.num_steps}; it must be at most {MOST_STEPS}")
     for name in ("num_steps", "num_samples", "batch_size"):
         value = getattr(options, name)
         if value is not None and value < 1:

@@ -221,7 +221,8 @@ def test_manifests(cases, tmp_path):
         entries = list(Manifest(tmp_path).read().values())
         if entries:
             shared_options(entries, {})
-        assert not any(".." in clip.name or clip.name.startswith("/") for clip in clips_of(entries))
+        for clip in clips_of(entries):
+            assert (tmp_path / clip.name).resolve().is_relative_to(tmp_path.resolve())
 
     fuzz(cases, "manifest", tmp_path, lambda rng: manifest.path.write_bytes(mutated_bytes(good, rng)), read)
 

@@ -125,8 +125,20 @@ def read_bundle(path: str | os.PathLike) -> Bundle:
     return bundle
 
 
+def _check_header(header: Mapping[str, Any]) -> None:
+    kinds = {"captions": str, "states": int, "lengths": int, "latent_shape": int}
+    for name, kind in kinds.items():
+        values = header[name]
+        if not isinstance(values, list) or not all(type(value) is kind for value in values):
+            raise UserError(f"its {name} are no list of {'texts' if kind is str else 'whole numbers'}")
+    scale = header["scale_factor"]
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not 1e-6 <= scale <= 1e6:
+        raise UserError("its scale_factor must be a number from 1e-6 to 1e6")
+
+
 def _bundle(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Bundle:
     captions, states, lengths = header["captions"], header["states"], header["lengths"]
+    _check_header(header)
     rows = Numbers.from_tensors(tensors, "text.rows", 3)
     if sum(lengths) != len(rows) or min(lengths, default=0) < 1:
         raise UserError("the lengths of its captions do not add up")
@@ -141,6 +153,10 @@ def _bundle(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Bundle:
             len(mean) != len(x) for x in (caption, logvar) if x is not None
         ):
             raise UserError(f"{name}.mean is {tuple(mean.values.shape)}, which does not fit its header or captions")
+        if caption.ndim != 1 or caption.dtype not in (torch.int32, torch.int64):
+            raise UserError(f"{name}.caption is no list of whole numbers")
+        if logvar is not None and logvar.shape != mean.values.shape:
+            raise UserError(f"{name}.logvar is of another shape than {name}.mean")
         if len(caption) and not 0 <= int(caption.min()) <= int(caption.max()) < len(captions):
             raise UserError(f"{name}.caption names captions that are not there")
         return BundledLatents(mean, logvar, captions, caption, float(header["scale_factor"]))

@@ -118,3 +118,9 @@ def test_damaged_lines_of_a_manifest_are_told_and_passed_over(infer, tmp_path, c
     assert list(Manifest(tmp_path / "out").read()) == ["rain.wav"]
     assert "1 damaged lines are passed over" in caplog.text
     assert infer("--prompt", "rain") == 0 and path.read_bytes().count(b"\n") == 2
+
+
+@pytest.mark.parametrize("option, most", [("num_samples", 100_000), ("num_steps", 10_000)])
+def test_numbers_without_reason_are_refused_before_any_work(infer, capsys, option, most):
+    assert infer("--prompt", "rain", f"--{option}", "1000000000") == 2
+    assert f"{option} is 1000000000; it must be at most {most}" in capsys.readouterr().err
