@@ -13,6 +13,11 @@ _HERE = Path(__file__).parent
 INSTALLED = (_HERE / "shipped").is_dir()
 ROOT = _HERE / "shipped" if INSTALLED else _HERE.parent
 MODELS = {"mini": "ckpt/mini"}  # by name: what `from_pretrained("mini")` reads
+REVISIONS = {  # of hub repositories that this code names: what they were when it was written
+    "google/flan-t5-large": "0613663d0d48ea86ba8cb3d7a44f0f65dc596a2a",
+    "laion/larger_clap_general": "ada0c23a36c4e8582805bb38fec3905903f18b41",
+    "laion/clap-htsat-unfused": "8fa0f1c6d0433df6e97c127f64b2a1d6c0dcda8a",
+}
 FOLDERS = ("ckpt/mini", "configs", "data")
 
 

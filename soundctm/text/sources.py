@@ -25,6 +25,7 @@ from soundctm.checkpoints.limits import check_config
 from soundctm.checkpoints.weight_files import read_weights
 from soundctm.errors import UserError
 from soundctm.files.reading import read_json
+from soundctm.places import REVISIONS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -74,12 +75,12 @@ def load_model(name: str, dtype: torch.dtype) -> PreTrainedModel:
             if source.local:
                 config = read_model_config(Path(source.path))
             else:
-                config = AutoConfig.from_pretrained(source.path, trust_remote_code=False)
+                config = AutoConfig.from_pretrained(source.path, revision=REVISIONS.get(name), trust_remote_code=False)
             config = config.text_config if config.model_type == "clap" else config
             if source.local:
                 model, missing = _read_here(Path(source.path), maker(config), config)
         if not source.local:
-            own = {}
+            own = {"revision": REVISIONS[name]} if name in REVISIONS else {}
             if (kind := _kind(config)) is None:
                 from transformers import AutoModel as kind
 
@@ -169,7 +170,9 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     with _readable(name, source, "tokenizer"), sparingly():
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(source.path, local_files_only=source.local, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(
+            source.path, local_files_only=source.local, revision=REVISIONS.get(name), trust_remote_code=False
+        )
 
 
 def _inside_package(name: str) -> Path:

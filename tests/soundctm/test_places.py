@@ -35,6 +35,14 @@ def test_what_lies_here_comes_first_and_nothing_else_is_meant(tmp_path, monkeypa
     assert shipped(tmp_path / "ckpt" / "mini") == str(tmp_path / "ckpt" / "mini")
 
 
+def test_hub_repositories_that_the_code_names_are_pinned():
+    from soundctm.checkpoints.official.unet import FLAN_T5
+    from soundctm.evaluation.extractors.clap import RELEASES
+
+    named = {FLAN_T5, *(release.recommended for release in RELEASES.values())}
+    assert named <= set(places.REVISIONS) and all(len(commit) == 40 for commit in places.REVISIONS.values())
+
+
 def test_a_wheel_has_every_file_of_those_folders():
     forced = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
         "force-include"

@@ -34,6 +34,7 @@ from soundctm.errors import UserError
 from soundctm.evaluation.extractors.patches import PatchExtractor, windows
 from soundctm.evaluation.extractors.weights import CLAP630K_FOLDER, CLAP_FOLDER, is_hub_id, sha256
 from soundctm.files.reading import read_json
+from soundctm.places import REVISIONS
 from soundctm.text.sources import UNUSABLE
 
 log = logging.getLogger(__name__)
@@ -203,7 +204,7 @@ def _folder(weights: str | None, name: str) -> Path:
 
     try:
         for kind in WEIGHTS:
-            folder = Path(snapshot_download(weights, allow_patterns=[*SETTINGS, kind]))
+            folder = Path(snapshot_download(weights, revision=REVISIONS.get(weights), allow_patterns=[*SETTINGS, kind]))
             if list(folder.glob(kind)):
                 return folder
     except (OSError, ValueError) as error:

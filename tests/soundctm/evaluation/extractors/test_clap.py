@@ -138,7 +138,8 @@ def test_a_folder_of_another_model_is_refused(tmp_path):
 def test_hub_ids_are_fetched_when_named(tmp_path, monkeypatch, folder):
     asked = []
 
-    def fetch(repository, allow_patterns):
+    def fetch(repository, allow_patterns, revision):
+        assert revision is None  # only the repositories that the code names are pinned
         asked.append((repository, allow_patterns[-1]))
         return str(folder if allow_patterns[-1] == "*.bin" else tmp_path)
 
