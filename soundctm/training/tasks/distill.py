@@ -78,7 +78,9 @@ class DistillConfig(SourceConfig, RunConfig, DistillationConfig):
     rho: float = option(7.0, "warp of the noise grid", above=0)
     sigma_data: float = option(0.25, "sigma_data of the teacher", above=0)
     uncond_prob: float = option(0.1, "share of captions dropped", low=0, high=1)
-    per_device_train_batch_size: int = option(8, "clips per micro-batch and process", aliases=("batch_size",), low=1)
+    per_device_train_batch_size: int = option(
+        8, "clips per micro-batch and process", aliases=("batch_size",), low=1, high=65_536
+    )
     total_training_steps: int = option(30000, "training steps", aliases=("max_train_steps",), low=1)
     lr: float = option(8e-5, "learning rate of RAdam", aliases=("learning_rate",), above=0)
     shard: bool = option(False, "cut student and target over the processes (FSDP), for networks too large for one GPU")

@@ -16,9 +16,12 @@ import torch
 from soundctm.checkpoints import load_network, save_checkpoint, save_network
 from soundctm.checkpoints.assemble import write_made_with
 from soundctm.checkpoints.layout import read_json
+from soundctm.checkpoints.limits import check_config
+from soundctm.checkpoints.stored import UNUSABLE
 from soundctm.config import option
 from soundctm.denoisers import TeacherDenoiser
 from soundctm.ema import update_ema
+from soundctm.errors import UserError
 from soundctm.files import whole_folder
 from soundctm.losses import l2
 from soundctm.networks import backbone
@@ -56,7 +59,9 @@ class TeacherConfig(SourceConfig, RunConfig):
     sigma_mean: float = option(-1.2, "mean of ln(sigma) in training")
     sigma_std: float = option(1.2, "standard deviation of ln(sigma) in training", above=0)
     uncond_prob: float = option(0.1, "share of captions dropped", low=0, high=1)
-    per_device_train_batch_size: int = option(32, "clips per micro-batch and process", aliases=("batch_size",), low=1)
+    per_device_train_batch_size: int = option(
+        32, "clips per micro-batch and process", aliases=("batch_size",), low=1, high=65_536
+    )
     max_train_steps: int = option(3000, "training steps; the learning rate ends at zero", low=1)
     lr: float = option(5e-4, "peak learning rate of AdamW", aliases=("learning_rate",), above=0)
     warmup_steps: int = option(100, "steps of linear warm-up", low=0)
@@ -104,11 +109,16 @@ class TeacherTask(DiffusionTask):
     def __init__(self, config: TeacherConfig) -> None:
         # a wrong path shows before clips are encoded
         shape = read_json(Path(shipped(config.unet_model_config)))
+        check_config(shape, Path(config.unet_model_config))
         kind = backbone(shape, config.unet_model_config).teacher
         init = load_network(config.init, "teacher") if config.init else None
         super().__init__(config, start_accelerator(config))
         torch.manual_seed(config.seed)
-        network = kind.for_text(shape, self.text_dim)
+        try:
+            network = kind.for_text(shape, self.text_dim)
+        except UNUSABLE as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+            raise UserError(f"{config.unet_model_config} describes no usable network: {reason}") from error
         network.check_latents(self.source.data.shape)
         if init is not None:
             start_from(network, init, config.init)

@@ -25,6 +25,7 @@ WRONG = [
     ("--sigma_min 90", "sigma_min is 90.0; it must be below sigma_max, 80.0"),
     ("--mix_share 1", "mix_share is 1.0; it must be at least 0 and below 1"),
     ("--seed -1", "seed is -1; it must be at least 0"),
+    ("--batch_size 1000000000000", "per_device_train_batch_size is 1000000000000; it must be at least 1 and at most"),
     ("--train_file no.csv", "no file at no.csv, given as --train_file"),
     ("--validation_file no.csv", "no file at no.csv, given as --validation_file"),
     ("--fad_reference no_folder", "no folder at no_folder, given as --fad_reference"),
