@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "data" / "README.md", ROOT / "ckpt" / "mini" / "README.md"]
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
 SETTINGS = r"(?:[A-Z_]+=\S+ )*"  # before a command, for it alone
-PROGRAMS = "bash|python|accelerate|soundctm|hf|source|cd|pip|uv|apt-get|git|cat|docker"
+PROGRAMS = "bash|python|accelerate|soundctm|hf|source|cd|pip|uv|apt-get|git|cat|mkdir|docker"
 
 
 def commands(page: Path) -> list[str]:

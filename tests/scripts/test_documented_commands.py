@@ -22,7 +22,7 @@ import pytest
 from printed import PAGES, ROOT, commands, printed
 
 # What is no program of ours, and what is named within a sentence only.
-FOREIGN = ("hf", "source", "cd", "pip", "uv", "apt-get", "git", "cat", "docker")
+FOREIGN = ("hf", "source", "cd", "pip", "uv", "apt-get", "git", "cat", "mkdir", "docker")
 ALL = [(page, c) for page, c in printed() if re.search(r"\.py|\.sh| -m \S|^soundctm ", c) or c.split()[0] in FOREIGN]
 
 

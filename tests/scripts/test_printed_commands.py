@@ -31,13 +31,12 @@ NOT_HERE = {
     r"convert to-folder|ckpt/full|exp/full/model|CODEC|TEACHER|^bash ctm_train.sh distill": "its files have 12 GB",
     r"preset|vggish|laion|openl3|--metrics clap": "its weights must be fetched",
     r"cuda|gpu\.sh|--size full|--model dit|--write times.json|multi_gpu|multi_node": "it needs a GPU, or full size",
+    r"from_bundle.sh \w+ [57] back": "it is for a GPU; the page has it for a CPU, too",
     r"exp/ablation|--max_minutes 5\d|972|973|ablation.yaml|DISTILL|PART\d": "it repeats a training of an hour",
 }
 TRAINED = "--items 24 --validation_items 8 --per_device_train_batch_size 2 --sample_clips 2"
 SHORTER = {
-    r"ctm_train.py patches": "--items 24 --validation_items 8",
-    r"ctm_train.py vae": f"{TRAINED} --max_train_steps 2",
-    r"ctm_train.py vocoder": "--items 24 --validation_items 8 --max_train_steps 2 --per_device_train_batch_size 2",
+    r"ctm_train.py (vae|vocoder)": "--steps 2 --batch_size 2",
     r"ctm_train.py teacher (?!.*validate_data)(?=.*train_file)": "--max_train_steps 2 --per_device_train_batch_size 2",
     r"ctm_train.py teacher .*--bundle": "--max_train_steps 2 --per_device_train_batch_size 2",
     r"ctm_train.py teacher (?!.*(train_file|bundle))": f"{TRAINED} --max_train_steps 2",
@@ -61,17 +60,13 @@ FILLED = {
     r"\bN\b": "1",
     r"\bDIR\b": "outputs/classes",
     r"\bFILE\b": "exp/bundle.safetensors",
-    # of a quarter of an hour on a GPU, what a CPU does in seconds
-    r"(from_bundle.sh teacher) 7 back": r"\1 0.1 back --batch_size 8 --validation_items 8 --cpu true --compile false",
-    r"(from_bundle.sh distill) 5 back": r"\1 0.1 back --batch_size 2 --validation_items 2 --cpu true "
-    "--compile_frozen false",
 }
 BARE = {  # named within a sentence; their options are in the text around them
     "python -m soundctm.evaluation.models.sweep": "--checkpoint ckpt/mini --captions data/test_captions.csv "
     "--reference_dir outputs/reference --output_dir outputs/sweep",
     "python -m soundctm.evaluation.models.round_trip": "--input_dir outputs/reference --output_dir outputs/round_trip",
 }
-LATER = r"checkpoints.assemble"  # of what the page makes further down
+LATER = r"checkpoints.assemble|back/teacher.tar"  # of what the page makes further down
 QUICK = r"numerical_evaluation.sh --reference_dir real|training.table|--validate_data|mine-teacher|exp/mine"
 
 
