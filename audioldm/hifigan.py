@@ -1,6 +1,6 @@
 """HiFi-GAN with its one-dimensional convolutions run as flat two-dimensional ones, channels last.
 
-cuDNN and oneDNN have no fast one-dimensional convolutions: they turn every input and weight around for each of the 90
+oneDNN, on CPUs, has no fast one-dimensional convolutions: it turns every input and weight around for each of the 90
 calls. As images of height 1 in the memory format that the kernels compute in, nothing has to be turned.
 """
 
@@ -22,6 +22,13 @@ def run_flat(vocoder: SpeechT5HifiGan) -> SpeechT5HifiGan:
             weight = module.weight.data
             module.weight.data = weight.transpose(1, 2).contiguous().transpose(1, 2)
     vocoder.forward = functools.partial(flat_forward, vocoder)
+    return vocoder
+
+
+def run_as_built(vocoder: SpeechT5HifiGan) -> SpeechT5HifiGan:
+    """Undo `run_flat`, in place."""
+    if getattr(vars(vocoder).get("forward"), "func", None) is flat_forward:
+        del vocoder.forward
     return vocoder
 
 
