@@ -66,7 +66,9 @@ def test_workers_compose_the_same_items(corpus, tmp_path, monkeypatch):
         latent_dataset(corpus, TinyCodec(), 7, tmp_path / f"{n}.safetensors", batch_size=2, workers=n, progress=False)
         for n in (0, 2)
     )
-    assert torch.equal(alone.mean, helped.mean) and alone.captions == helped.captions
+    # a worker computes with one thread, which rounds otherwise than several
+    torch.testing.assert_close(alone.mean, helped.mean, atol=1e-4, rtol=2e-3)
+    assert alone.captions == helped.captions
 
 
 def test_another_vae_or_count_builds_again(corpus, tmp_path):
