@@ -94,9 +94,8 @@ def latent_dataset(
 
     `codec` needs `.moments(waveform) -> (mean, logvar)`, `.encoder_state()`, `.device` and `.scale_factor`. It is
     moved to `device` and back; `bf16` halves the time and keeps 3 digits, as float16 storage nearly does. So many
-    `workers` compose while this process encodes; the items are the same for any number, up to rounding
-    (a worker has one thread). Another key or a damaged file
-    means building and replacing the file.
+    `workers` compose while this process encodes; the items are the same for any number, up to rounding (a worker has
+    one thread). Another key or a damaged file means building and replacing the file.
     """
     if count < 1:
         raise UserError(f"the number of items is {count}; it must be positive")

@@ -1,5 +1,6 @@
 """The start of a command: what is not needed for a clip is not imported, and the user sees at once that it runs."""
 
+import os
 import subprocess
 import sys
 
@@ -30,8 +31,11 @@ assert doubled(torch.ones(2)).tolist() == [2.0, 2.0]
 """
 
 
-def python(code, *arguments):
-    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)
+def python(code, *arguments, path=()):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))} if path else None
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, env=environment
+    )
     assert done.returncode == 0, done.stderr
     return done
 
@@ -52,3 +56,11 @@ def test_the_first_line_comes_before_torch_is_imported():
 
 def test_afterwards_the_libraries_are_whole():
     python(WHOLE)
+
+
+def test_beside_a_package_that_looks_into_what_is_left_out_nothing_is_left_out(tmp_path):
+    (tmp_path / "peft.py").touch()  # found, though for the libraries it is not installed
+    code = (
+        "import sys, soundctm.audioldm.library; assert len(sys.modules['diffusers.models.transformers'].__dict__) > 40"
+    )
+    python(code, path=(tmp_path, ROOT))
