@@ -10,6 +10,7 @@ _MODULES = {
     "NETWORKS": "components",
     "Components": "components",
     "Index": "layout",
+    "codec_class": "loading",
     "load_checkpoint": "loading",
     "load_codec": "loading",
     "load_network": "loading",

@@ -97,17 +97,11 @@ def load_codec(folder: str | os.PathLike, dtype: torch.dtype = torch.float32) ->
 
     Raises UserError when it is absent or damaged.
     """
-    folder = Path(shipped(folder))
-    if not folder.is_dir():
-        raise UserError(f"no codec folder at {folder}")
-    name = (values := read_config(folder)).get("_class_name") or AudioLDMCodec.__name__
-    if name == "WaveformCodec":
-        from soundctm.codecs.waveform import WaveformCodec  # its libraries take a second
-
-        make = buildable(lambda: WaveformCodec.from_config(values), folder)
+    kind, folder = codec_class(folder), Path(shipped(folder))
+    if kind is not AudioLDMCodec:
+        values = read_config(folder)
+        make = buildable(lambda: kind.from_config(values), folder)
         return build(make, read_weights(folder), str(folder), torch.float32).in_dtype(dtype)
-    if name != AudioLDMCodec.__name__:
-        raise UserError(f"{folder / CONFIG} names the codec {name[:80]}; known are AudioLDMCodec, WaveformCodec")
     vae = load_vae(folder / "vae", dtype)
     vocoder = load_vocoder(folder / "vocoder", dtype) if (folder / "vocoder").is_dir() else None
     try:
@@ -116,6 +110,21 @@ def load_codec(folder: str | os.PathLike, dtype: torch.dtype = torch.float32) ->
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:1000]
         where = "" if isinstance(error, CodecError) else f"the codec in {folder} cannot be used: "
         raise UserError(where + reason) from error
+
+
+def codec_class(folder: str | os.PathLike) -> type[Codec]:
+    """The class that a codec's folder names in its config.json (none: the mel codec). Raises UserError as above."""
+    folder = Path(shipped(folder))
+    if not folder.is_dir():
+        raise UserError(f"no codec folder at {folder}")
+    name = read_config(folder).get("_class_name") or AudioLDMCodec.__name__
+    if name == "WaveformCodec":
+        from soundctm.codecs.waveform import WaveformCodec  # its libraries take a second
+
+        return WaveformCodec
+    if name != AudioLDMCodec.__name__:
+        raise UserError(f"{folder / CONFIG} names the codec {name[:80]}; known are AudioLDMCodec, WaveformCodec")
+    return AudioLDMCodec
 
 
 def load_text_encoder(folder: str | os.PathLike) -> TextEncoder:

