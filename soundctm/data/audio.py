@@ -141,16 +141,19 @@ def normalise_peak(waveform: Tensor, peak: float = PEAK) -> Tensor:
     return waveform / largest * peak
 
 
-def decode_audio(file: str | os.PathLike | BinaryIO, name: str, *, whole: bool = False) -> tuple[Tensor, int]:
+def decode_audio(
+    file: str | os.PathLike | BinaryIO, name: str, *, whole: bool = False, seconds: float | None = None
+) -> tuple[Tensor, int]:
     """Samples float32 [channels, n] and rate in Hz of a wav, flac, ogg or mp3 file, `name` being its name in messages.
 
-    With `whole`, a file that ends before its header says it does is an error, too. Raises UserError as `read_audio`.
+    With `whole`, a file that ends before its header says it does is an error, too. One that is longer than `seconds`,
+    or has more than AT_ONCE samples with them, is refused before it is read further. Raises UserError as `read_audio`.
     """
     try:
         # As bytes, because soundfile cannot encode names that are no UTF-8.
         with soundfile.SoundFile(os.fsencode(file) if isinstance(file, str | os.PathLike) else file) as sound:
             expected, remarks, rate = sound.frames, sound.extra_info, sound.samplerate
-            samples = _samples(sound)
+            samples = _samples(sound) if seconds is None else _first_samples(sound, name, seconds)
     except (soundfile.SoundFileError, RuntimeError) as error:
         known = "wav, flac, ogg and mp3 are known"
         raise UserError(f"{name} cannot be read as a sound file ({known}): {reason_of(error)}") from error
@@ -180,6 +183,17 @@ def _samples(sound: soundfile.SoundFile) -> np.ndarray:
         if len(block) < number:
             break
     return np.concatenate(blocks) if blocks else np.zeros((0, sound.channels), np.float32)
+
+
+def _first_samples(sound: soundfile.SoundFile, name: str, seconds: float) -> np.ndarray:
+    """All samples [n, channels] of at most `seconds`, whatever the header says."""
+    most = int(seconds * sound.samplerate) + 1
+    if most * sound.channels > AT_ONCE:  # of a rate or a number of channels that nobody has
+        most = min(most, AT_ONCE // sound.channels)
+    samples = sound.read(most + 1, dtype="float32", always_2d=True)
+    if len(samples) > most:
+        raise UserError(f"{name} is longer than {most / sound.samplerate:.3g} s, the most that is read of it")
+    return samples
 
 
 def reason_of(error: Exception) -> str:

@@ -118,6 +118,11 @@ class SoundCTMPipeline(Assembled):
         audios = np.repeat(waveform.numpy()[None], count, axis=0)
         return SoundCTMOutput(audios, self.codec.sampling_rate, latents.expand(count, *latents.shape[1:]))
 
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor, loop: bool = False) -> torch.Tensor:
+        """Waveforms [B, samples] on the CPU of latents [B, C, T, ...]; of a loop, as it goes on round its end."""
+        return (decode_loop(self.codec, latents) if loop else self.codec.decode(latents)).cpu()
+
     def _length(self, seconds: float | None) -> tuple[int, int | None]:
         """Latent frames, and to how many samples they are cut, None where they are not."""
         trained = self._trained_frames
@@ -159,8 +164,7 @@ class SoundCTMPipeline(Assembled):
                 z = self._latents(rows.part(part), shape, settings, steering, known, on_step, initial)
                 made.append(z)
                 if asked.output_type != "latent":
-                    audio = decode_loop(self.codec, z) if asked.loop else self.codec.decode(z)
-                    audios.append(audio[:, :samples].cpu())
+                    audios.append(self.decode(z, asked.loop)[:, :samples])
                     check_sound(audios[-1].numpy(), rows.prompts[part], str(self.dtype).removeprefix("torch."))
                 if self._interrupt:
                     break
