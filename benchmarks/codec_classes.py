@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import csv
+import sys
 from pathlib import Path
 
 import soundfile
 from tqdm import tqdm
 
 from soundctm.audioldm import AudioLDMCodec
+from soundctm.command import exit_code
 from soundctm.data.compose import ComposedCorpus
 from soundctm.data.corpus import load_corpus
 from soundctm.evaluation.models.classes import rows_by_class
@@ -49,4 +51,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

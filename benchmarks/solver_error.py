@@ -10,10 +10,12 @@ that of the whole way from z_t to z_u.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 
 import torch
 
+from soundctm.command import exit_code
 from soundctm.data.compose import ComposedCorpus, build_items
 from soundctm.data.corpus import load_corpus
 from soundctm.denoisers import guided
@@ -63,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

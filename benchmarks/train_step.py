@@ -36,6 +36,7 @@ from benchmarks.machine import describe
 from benchmarks.measuring import Counts, PeakMemory
 from benchmarks.plain_step import EMPTY, Networks, PlainStep, Prompts, padded
 from soundctm import precision
+from soundctm.command import exit_code
 from soundctm.denoisers import StudentDenoiser, TeacherDenoiser
 from soundctm.distillation import Distillation, DistillationConfig, Draws, draw, tune
 from soundctm.distillation.config import WEIGHTS
@@ -388,8 +389,4 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(exit_code(main))

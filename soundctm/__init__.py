@@ -8,11 +8,9 @@
 The names below are imported when they are first used: torch and its libraries take seconds.
 """
 
-import importlib
-
 __version__ = "0.1.0"
 
-from soundctm.modules import refuse_what_is_no_command
+from soundctm.modules import imported_on_use, refuse_what_is_no_command
 
 refuse_what_is_no_command("soundctm")
 
@@ -23,13 +21,4 @@ _MODULES = {
     "UserError": "errors",
 }
 __all__ = list(_MODULES)
-
-
-def __getattr__(name: str):
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+__getattr__, __dir__ = imported_on_use(__name__, _MODULES)

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from soundctm.errors import UserError
+from soundctm.errors import UserError, quoted
 from soundctm.files import write_whole
 from soundctm.files.reading import read_yaml
 from soundctm.places import shipped
@@ -194,7 +194,7 @@ def _coerce(value: Any, kind: Any, name: str, field: dataclasses.Field) -> Any:
     if typing.get_origin(kind) is tuple or kind is tuple:
         member = (typing.get_args(kind) or (str,))[0]
         if isinstance(value, dict):
-            raise UserError(f"{name} is {_short(value)}; it must be a list")
+            raise UserError(f"{name} is {quoted(value)}; it must be a list")
         items = value.replace(",", " ").split() if isinstance(value, str) else value
         items = list(items) if isinstance(items, list | tuple) else [items]
         return tuple(_coerce(item, member, name, field) for item in items)
@@ -213,7 +213,7 @@ def _scalar(value: Any, kind: type, name: str) -> Any:
         known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
         if str(value).lower() in known:
             return known[str(value).lower()]
-        raise UserError(f"{name} is {_short(value)}; it must be true or false")
+        raise UserError(f"{name} is {quoted(value)}; it must be true or false")
     try:
         if isinstance(value, list | tuple | dict) or (kind is not str and isinstance(value, bool)):
             raise ValueError
@@ -221,12 +221,4 @@ def _scalar(value: Any, kind: type, name: str) -> Any:
             raise ValueError
         return kind(value)
     except (TypeError, ValueError, OverflowError):
-        raise UserError(f"{name} is {_short(value)}; it must be {kind.__name__}") from None
-
-
-def _short(value: Any) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # a number of thousands of digits
-        return "a number of thousands of digits"
-    return text if len(text) <= 80 else text[:77] + "..."
+        raise UserError(f"{name} is {quoted(value)}; it must be {kind.__name__}") from None

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from soundctm.errors import UserError
+from soundctm.errors import UserError, quoted
 
 SAMPLERS = ("deterministic", "cm_multistep", "gamma_multistep", "onestep")
 HEUN = "heun"  # the teacher's
@@ -57,17 +57,17 @@ class Defaults:
     def of_index(cls, values: object, where: object) -> Defaults:
         """The table "sampling" of an index, which `where` names; what it lacks is official. Raises UserError."""
         if not isinstance(values, Mapping | None):
-            raise UserError(f"{where}: `sampling` must be a table of defaults, not {_shown(values)}")
+            raise UserError(f"{where}: `sampling` must be a table of defaults, not {quoted(values)}")
         kinds = {field.name: _KINDS[field.name] for field in dataclasses.fields(cls)}
         unknown = sorted(set(values or {}) - set(kinds))
         if unknown:
-            raise UserError(f"{where}: `sampling` has no {_shown(unknown[0])}; it knows {', '.join(kinds)}")
+            raise UserError(f"{where}: `sampling` has no {quoted(unknown[0])}; it knows {', '.join(kinds)}")
         try:
             return cls(**{name: kinds[name](value) for name, value in (values or {}).items()})
         except UserError as error:
             raise UserError(f"{where}: `sampling`: {error}") from error
         except (TypeError, ValueError, OverflowError) as error:
-            raise UserError(f"{where}: `sampling` cannot be used: {_shown(values)}") from error
+            raise UserError(f"{where}: `sampling` cannot be used: {quoted(values)}") from error
 
     def trained_with(self, options: Mapping[str, Any] | None) -> Defaults:
         """These, with the range of omega that a training's options (`w_min`, `w_max`) say, unless it is known."""
@@ -185,15 +185,6 @@ _KINDS = {
     "seconds": _or_none(_real),
     "sampling_rate": _or_none(_whole),
 }
-
-
-def _shown(value: object) -> str:
-    """A value as it may stand in a sentence."""
-    try:
-        text = repr(value)
-    except ValueError:  # a number of thousands of digits
-        return "a number of thousands of digits"
-    return text if len(text) <= 200 else text[:197] + "..."
 
 
 OFFICIAL_DIT = Defaults(omega=5.0, seconds=10.031, sampling_rate=44_100)  # of the official SoundCTM-DiT

@@ -7,3 +7,12 @@ class UserError(ValueError):
 
 class Unwritable(UserError):
     """What should be written cannot be: the disk is full, or the place is not to be written to."""
+
+
+def quoted(value: object, most: int = 80) -> str:
+    """A value as it may stand in a sentence: its repr, of `most` characters at most."""
+    try:
+        text = repr(value)
+    except ValueError:  # a number of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= most else text[: most - 3] + "..."

@@ -1,10 +1,14 @@
-"""What `python -m soundctm.MODULE` says where the module is no command: else it would do nothing, with exit 0."""
+"""What packages do by themselves: names that are imported when they are first used, and what `python -m` of a module
+says that is no command, which would else do nothing, with exit 0."""
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 COMMANDS = {  # where to go instead
     "soundctm.inference": "python ctm_inference.py, or python -m soundctm.inference.run",
@@ -42,3 +46,17 @@ def started_module(package: str) -> str | None:
         return None
     found = re.search(rf"\0-[A-Za-z]*m\0?({re.escape(package)}(?:\.\w+)*)(?:\0|$)", "\0".join(sys.orig_argv))
     return None if found is None else found[1]
+
+
+def imported_on_use(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` of a package whose public names lie in `modules` (name: module within it).
+
+    Torch, diffusers and transformers take seconds to import, which who needs another module of the package is spared.
+    """
+
+    def find(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
+
+    return find, lambda: sorted({*vars(sys.modules[package]), *modules})

@@ -82,16 +82,9 @@ def new_student(seed: int = STUDENT, config: dict = CONFIG) -> StudentDenoiser:
     return StudentDenoiser(network, SCHEDULE).eval()
 
 
-@lru_cache
-def teacher() -> TeacherDenoiser:
-    """The teacher that tests share and do not change."""
-    return new_teacher()
-
-
-@lru_cache
-def student(seed: int = STUDENT) -> StudentDenoiser:
-    """The student that tests share and do not change."""
-    return new_student(seed).requires_grad_(False)
+# Those that tests share and do not change.
+teacher = lru_cache(new_teacher)
+student = lru_cache(lambda seed=STUDENT: new_student(seed).requires_grad_(False))
 
 
 def text(g: dict[str, torch.Tensor], rows: torch.Tensor | None = None) -> TextConditioning:

@@ -4,7 +4,7 @@ The names below are imported when they are first used: some modules of this pack
 whose libraries take seconds to import.
 """
 
-import importlib
+from soundctm.modules import imported_on_use
 
 _MODULES = {
     "NETWORKS": "components",
@@ -22,9 +22,4 @@ _MODULES = {
 }
 
 __all__ = list(_MODULES)
-
-
-def __getattr__(name: str):
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__, __dir__ = imported_on_use(__name__, _MODULES)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from soundctm.errors import UserError
+from soundctm.errors import UserError, quoted
 
 LONGEST = 4096  # characters of a text, entries of a list or table that no range is known for
 SIZES = 16  # entries of a list of sizes (one per level, say)
@@ -61,7 +61,7 @@ def check_config(values: Mapping[str, Any], path: Path) -> None:
             _check_sizes(key, value, path)
         elif key in TEXTS:
             if not isinstance(value, str):
-                raise UserError(f"{path}: `{key}` is {_shown(value)}; it must be a name")
+                raise UserError(f"{path}: `{key}` is {quoted(value)}; it must be a name")
         else:
             _check_other(key, value, path)
     blocks = _largest(values, "layers_per_block") * _largest(values, "transformer_layers_per_block")
@@ -79,7 +79,7 @@ def _check_sizes(key: str, value: Any, path: Path, depth: int = 0) -> None:
             _check_sizes(key, item, path, depth + 1)
         return
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise UserError(f"{path}: `{key}` is {_shown(value)}; it must be a whole number from {low} to {high}")
+        raise UserError(f"{path}: `{key}` is {quoted(value)}; it must be a whole number from {low} to {high}")
 
 
 def _check_other(key: str, value: Any, path: Path, depth: int = 0) -> None:
@@ -98,7 +98,7 @@ def _check_other(key: str, value: Any, path: Path, depth: int = 0) -> None:
     else:
         fine = isinstance(value, str) and len(value) <= LONGEST
     if not fine:
-        raise UserError(f"{path}: `{key}` is {_shown(value)}, which no model here has")
+        raise UserError(f"{path}: `{key}` is {quoted(value)}, which no model here has")
 
 
 def _largest(values: Mapping[str, Any], key: str) -> int:
@@ -110,11 +110,3 @@ def _largest(values: Mapping[str, Any], key: str) -> int:
 
 def _size(value: Any) -> int:
     return value if isinstance(value, int) else max((_size(v) for v in value), default=0)
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # a number of thousands of digits
-        return "a number of thousands of digits"
-    return text if len(text) <= 60 else text[:57] + "..."

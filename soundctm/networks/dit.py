@@ -12,7 +12,7 @@ what leads to queries and keys has no effect (`idle_parameters`).
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -256,8 +256,18 @@ def omega_features(omega: torch.Tensor, width: int) -> torch.Tensor:
     The angles reach 10^4, so the rounding of the frequencies counts. As officially their exponents are float32; their
     exponentials are rounded correctly, where a processor's own differ by what adds up to 5e-4 in a feature.
     """
-    angles = (1000.0 * omega.float())[:, None] * _frequencies(width // 2, omega.device)
+    angles = (1000.0 * omega.float())[:, None] * _looked_up(_frequencies, width // 2, omega.device)
     return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def rotary_table(width: int, length: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosines and sines [length, width] of the rotary embedding; position 0 is the token."""
+    return _looked_up(_rotary_table, width, length, device)
+
+
+def _looked_up(compute: Callable[..., Any], *given: Any) -> Any:
+    """What `compute` gives, kept from the first call on; compilers of torch trace it instead, with a warning else."""
+    return compute.__wrapped__(*given) if torch.compiler.is_compiling() else compute(*given)
 
 
 @functools.lru_cache(maxsize=8)
@@ -269,7 +279,6 @@ def _frequencies(half: int, device: torch.device) -> torch.Tensor:
 
 @functools.lru_cache(maxsize=32)
 @torch.inference_mode(False)
-def rotary_table(width: int, length: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cosines and sines [length, width] of the rotary embedding; position 0 is the token."""
+def _rotary_table(width: int, length: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     cos, sin = get_1d_rotary_pos_embed(width, length, use_real=True, repeat_interleave_real=False)
     return cos.to(device), sin.to(device)

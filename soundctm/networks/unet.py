@@ -31,7 +31,27 @@ def guidance_embedding(omega: torch.Tensor, width: int) -> torch.Tensor:
 
 
 class _UNet(UNet2DConditionModel, Network):
-    """What both UNets say of themselves; nothing is added to the library's computation."""
+    """What both UNets say of themselves; nothing is added to the library's computation.
+
+    s and omega travel in `added_cond_kwargs`, which a teacher does not look at.
+    """
+
+    def predict(
+        self,
+        z: torch.Tensor,
+        t: torch.Tensor,
+        text: TextConditioning,
+        s: torch.Tensor | None = None,
+        omega: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        dtype, rows = self.dtype, z.shape[0]
+        return self(
+            z.to(dtype),
+            t.float().expand(rows),
+            text.hidden.to(dtype),
+            encoder_attention_mask=text.mask,
+            added_cond_kwargs={"s": s if s is None else s.float().expand(rows), "omega": omega},
+        ).sample
 
     def features(self, z: torch.Tensor, t: torch.Tensor, text: TextConditioning, depth: Depth) -> list[torch.Tensor]:
         """Maps [B, C, T, F] of the down blocks ("half"), and of mid and up blocks as well."""
@@ -59,17 +79,6 @@ class _UNet(UNet2DConditionModel, Network):
 class TeacherUNet(_UNet, TeacherNetwork):
     """F_phi: (c_in z [B, 8, T/4, 16], ln(sigma)/4 [B], text) -> [B, 8, T/4, 16]."""
 
-    def predict(
-        self,
-        z: torch.Tensor,
-        t: torch.Tensor,
-        text: TextConditioning,
-        s: torch.Tensor | None = None,
-        omega: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        dtype = self.dtype
-        return self(z.to(dtype), t.float(), text.hidden.to(dtype), encoder_attention_mask=text.mask).sample
-
     def new_student(self) -> StudentUNet:
         shape = {name: value for name, value in self.config.items() if not name.startswith("_")}
         return StudentUNet.from_config(shape).start_as(self)
@@ -88,23 +97,6 @@ class StudentUNet(_UNet, StudentNetwork):
         channels = self.config.block_out_channels[0]
         self.s_time_proj = Timesteps(channels, self.config.flip_sin_to_cos, self.config.freq_shift)
         self.s_time_embedding = TimestepEmbedding(channels, 4 * channels, act_fn=self.config.act_fn)
-
-    def predict(
-        self,
-        z: torch.Tensor,
-        t: torch.Tensor,
-        text: TextConditioning,
-        s: torch.Tensor | None = None,
-        omega: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        dtype, rows = self.dtype, z.shape[0]
-        return self(
-            z.to(dtype),
-            t.float().expand(rows),
-            text.hidden.to(dtype),
-            encoder_attention_mask=text.mask,
-            added_cond_kwargs={"s": s if s is None else s.float().expand(rows), "omega": omega},
-        ).sample
 
     def get_aug_embed(
         self, emb: torch.Tensor, encoder_hidden_states: torch.Tensor, added_cond_kwargs: dict[str, Any]

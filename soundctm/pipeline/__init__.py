@@ -3,13 +3,8 @@
 The names below are imported when they are first used: samplers use `callbacks` without the networks.
 """
 
-import importlib
+from soundctm.modules import imported_on_use
 
 _MODULES = {"SoundCTMOutput": "output", "SoundCTMPipeline": "pipeline"}
 __all__ = list(_MODULES)
-
-
-def __getattr__(name: str):
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__, __dir__ = imported_on_use(__name__, _MODULES)

@@ -88,11 +88,11 @@ class Report:
         rows = [("metric", "value", f"{LEVEL:.0%} interval", "real clips", "clips", "better")]
         for result in self.results:
             score = result.score
-            interval = "" if score.low is None else f"{score.low:.3f} .. {score.high:.3f}"
-            real = "" if result.real is None else f"{result.real.value:.3f}"
+            interval = "" if score.low is None else f"{score.low:z.3f} .. {score.high:z.3f}"
+            real = "" if result.real is None else f"{result.real.value:z.3f}"
             clips = f"{score.n_generated} / {score.n_reference}" if score.n_reference else f"{score.n_generated}"
             better = "lower" if result.lower_is_better else "higher"
-            rows.append((result.metric, f"{score.value:.3f}", interval, real, clips, better))
+            rows.append((result.metric, f"{score.value:z.3f}", interval, real, clips, better))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         return shown("\n".join([*lines, *self.notes()]))

@@ -130,7 +130,7 @@ def _lines(found: dict[str, dict[int, Distance]]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for name, by_steps in found.items():
         for steps, d in by_steps.items():
-            yield f"| {name} | {steps} | {d.latents:.3f} | {d.features:.3f} | {d.texture:.3f} | {d.level:+.1f} dB |"
+            yield f"| {name} | {steps} | {d.latents:.3f} | {d.features:.3f} | {d.texture:.3f} | {d.level:+z.1f} dB |"
 
 
 def _load(options: DistanceOptions, folder: str, weights: str) -> SoundCTMPipeline:

@@ -44,9 +44,9 @@ def _numbers(report: Report) -> document.Html:
         rows.append(
             [
                 result.metric,
-                f"{score.value:.3f}",
-                "" if score.low is None else f"{score.low:.3f} to {score.high:.3f}",
-                "" if result.real is None else f"{result.real.value:.3f}",
+                f"{score.value:z.3f}",
+                "" if score.low is None else f"{score.low:z.3f} to {score.high:z.3f}",
+                "" if result.real is None else f"{result.real.value:z.3f}",
                 f"{score.n_generated} / {score.n_reference}" if score.n_reference else f"{score.n_generated}",
                 "lower" if result.lower_is_better else "higher",
                 f"{result.extractor}, weights {result.weights_hash[:12]}",

@@ -1,6 +1,7 @@
 """The transformer against the official one: forward, features, embeddings; text that is bound; bands; key names."""
 
 import re
+import warnings
 
 import dit
 import pytest
@@ -164,3 +165,16 @@ def test_recomputed_activations_change_nothing():
         output = network.predict(B["x"], B["timestep"], text(B), B["s_timestep"], B["omega"])
         output.square().mean().backward()
     close(output.detach(), B["out"], RTOL)
+
+
+def test_a_compiled_network_is_the_same_and_its_tables_are_no_riddle_to_the_compiler():
+    """Also at another length, where shapes become symbols. A warning, as of a cache, is an error here."""
+    network = dit.new_student(config=dit.SMALLER).network.requires_grad_(False)
+    text = TextConditioning(torch.randn(2, 1, 128), torch.ones(2, 1, dtype=torch.bool))
+    t, s, omega = torch.tensor([0.3, 0.4]), torch.tensor([0.1, 0.2]), torch.tensor([3.0, 4.0])
+    compiled = torch.compile(network.predict, backend="eager", fullgraph=True)
+    for length in (8, 12):
+        z = torch.randn(2, 64, length)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            close(compiled(z, t, text, s, omega), network.predict(z, t, text, s, omega), 1e-6)

@@ -85,7 +85,7 @@ def _interval(score: Score | None) -> str:
 
 
 def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+    return "" if value is None else f"{value:z.3f}"
 
 
 def _exact(value: float | None) -> str:

@@ -137,9 +137,9 @@ def line(row: dict[str, Any]) -> str:
         f"{row['bottom_quarter']:.3f}, chance {row['chance']:.3f}"
     )
     for name, score in row.get("distances", {}).items():
-        text += f"; {name} {score['value']:.2f} [{score['low']:.2f}, {score['high']:.2f}]"
+        text += f"; {name} {score['value']:z.2f} [{score['low']:z.2f}, {score['high']:z.2f}]"
     for name, both in row.get("levels", {}).items():
-        text += f"; {name} {both['made']:.2f} (real {both['real']:.2f}, {both['apart']:.2f} apart)"
+        text += f"; {name} {both['made']:z.2f} (real {both['real']:z.2f}, {both['apart']:z.2f} apart)"
     return text
 
 
