@@ -2,6 +2,8 @@
 
 encode: waveform -> log-mel -> z = scale_factor * (mean + std * noise)
 decode: z -> VAE decoder of z / scale_factor -> log-mel -> vocoder -> waveform in [-1, 1]
+
+What of a waveform is not to be heard goes at the end, where the codec's configuration says so (`highpass`, `peak`).
 """
 
 from __future__ import annotations
@@ -21,10 +23,12 @@ from .library import AutoencoderKL, apply_forward_hook
 from .mel import LogMel, MelConfig
 from .patches import PatchVAE
 from .refine import refine
+from .rumble import remove_rumble
 from .vae import downsampling, load_vae, posterior, read_config, sample_noise
 from .vocoder import load_vocoder
 
 CONTEXT = 16  # latent frames that a piece of a long clip sees on either side
+HEADROOM = 0.89  # `peak` of codecs that are trained here: -1 dB, for what players and lossy files make of full scale
 LONGEST = 3600.0  # seconds of a clip that a codec may have as its default
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
@@ -46,8 +50,14 @@ class AudioLDMCodec(nn.Module):
         scale_factor: float = 1.0,
         default_seconds: float = 10.24,
         refinements: int = 0,
+        highpass: float = 0.0,
+        peak: float = 1.0,
     ) -> None:
-        """`refinements` is how often the vocoder's waveform is drawn nearer to its mel (`audioldm.refine`)."""
+        """`refinements` is how often the vocoder's waveform is drawn nearer to its mel (`audioldm.refine`).
+
+        `highpass`: Hz below which made clips lose offset and rumble (`audioldm.rumble`); 0 leaves them. `peak`: largest
+        |sample| of a made clip; what is louder is turned down to it. The official codec has 0 and 1.
+        """
         super().__init__()
         self.vae = vae
         self.vocoder = vocoder
@@ -55,6 +65,7 @@ class AudioLDMCodec(nn.Module):
         self.scale_factor = float(scale_factor)
         self.default_seconds = float(default_seconds)
         self.refinements = int(refinements)
+        self.highpass, self.peak = float(highpass), float(peak)
         self.eval().requires_grad_(False)
 
     @property
@@ -154,10 +165,10 @@ class AudioLDMCodec(nn.Module):
 
         A mel may ask for more than full scale (strong guidance does); such a clip is turned down, never cut off.
         """
-        return _limited(self._render(mel))
+        return self._finished(self._render(mel))
 
     def synthesise(self, latents: Tensor) -> Tensor:
-        """Waveforms as `decode` gives them, but differentiable: not drawn nearer to the mel, and not turned down."""
+        """Waveforms as `decode` gives them, but differentiable: as the vocoder makes them, nothing done to them."""
         return self._vocode(self.decode_mel(latents)).float()
 
     @apply_forward_hook
@@ -168,9 +179,13 @@ class AudioLDMCodec(nn.Module):
         Long clips are decoded in pieces of the default length, so that memory does not grow with the length.
         """
         chunk = self.latent_shape()[1]
-        return _limited(
+        return self._finished(
             in_chunks(lambda z: self._render(self.decode_mel(z)), latents, chunk, CONTEXT, self.samples_per_latent)
         )
+
+    def _finished(self, waveform: Tensor) -> Tensor:
+        waveform = remove_rumble(waveform, self.sampling_rate, self.highpass)
+        return waveform / (waveform.abs().amax(dim=1, keepdim=True) / self.peak).clamp_min(1.0)
 
     def _render(self, mel: Tensor) -> Tensor:
         waveform = self._vocode(mel)
@@ -194,6 +209,8 @@ class AudioLDMCodec(nn.Module):
             "scale_factor": self.scale_factor,
             "default_seconds": self.default_seconds,
             "refinements": self.refinements,
+            "highpass": self.highpass,
+            "peak": self.peak,
             "mel": dataclasses.asdict(self.mel.config),
         }
         (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
@@ -224,22 +241,22 @@ class AudioLDMCodec(nn.Module):
             mel = LogMel(MelConfig(**values["mel"]))
             scale_factor = _number(values, "scale_factor", 1e-6, 1e6)
             seconds = _number(values, "default_seconds", 1e-3, LONGEST)
-            refinements = int(_number({"refinements": 0, **values}, "refinements", 0, 1000))
+            rate = mel.config.sampling_rate
+            finishing = (
+                int(_number({"refinements": 0, **values}, "refinements", 0, 1000)),
+                _number({"highpass": 0.0, **values}, "highpass", 0, rate / 4),
+                _number({"peak": 1.0, **values}, "peak", 0.01, 1),
+            )
         except (ValueError, KeyError, TypeError, RuntimeError) as error:
             raise CodecError(f"{folder} is not a codec folder: its config.json cannot be used ({error})") from error
         if parts is not None:
-            return cls(*parts, mel, scale_factor, seconds, refinements)
+            return cls(*parts, mel, scale_factor, seconds, *finishing)
         try:
             vae = nn.Module.to(load_vae(folder / "vae"), dtype)
             vocoder = load_vocoder(folder / "vocoder", dtype) if (folder / "vocoder").is_dir() else None
         except OSError as error:
             raise CodecError(f"{folder} is not a whole codec folder: {error}") from error
-        return cls(vae, vocoder, mel, scale_factor, seconds, refinements)
-
-
-def _limited(waveform: Tensor) -> Tensor:
-    """Turned down to full scale where it is louder, each row on its own."""
-    return waveform / waveform.abs().amax(dim=1, keepdim=True).clamp_min(1.0)
+        return cls(vae, vocoder, mel, scale_factor, seconds, *finishing)
 
 
 def _number(values: dict, name: str, low: float, high: float) -> float:

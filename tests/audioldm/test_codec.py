@@ -82,6 +82,29 @@ def test_a_clip_beyond_full_scale_is_turned_down_and_not_cut_off():
     torch.testing.assert_close(waveform[1], loud[1])  # within full scale: as it is
 
 
+def test_made_clips_have_neither_offset_nor_rumble_nor_full_scale_where_the_codec_says_so(tmp_path):
+    codec = small_codec(highpass=30.0, peak=0.89)
+    time = torch.arange(16000) / 16000
+    tone, rumble = torch.sin(2 * torch.pi * 440 * time), 0.4 + 0.5 * torch.sin(2 * torch.pi * 6 * time)
+    codec.vocoder.forward = lambda mel: torch.stack([0.2 * tone + rumble, 1.5 * tone + rumble])
+    made = codec.mel_to_waveform(torch.zeros(2, 1, 100, 64))
+    inner = slice(2000, -2000)
+    torch.testing.assert_close(made[0, inner], 0.2 * tone[inner], rtol=0, atol=2e-3)
+    assert made.mean(1).abs().max() < 1e-3 and made[1].abs().max() == pytest.approx(0.89)
+    codec.save_pretrained(tmp_path)
+    again = AudioLDMCodec.from_pretrained(tmp_path)
+    assert (again.highpass, again.peak) == (30.0, 0.89)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for name, value in (("highpass", 5000), ("peak", 0)):
+        (tmp_path / "config.json").write_text(json.dumps(config | {name: value}))
+        with pytest.raises(CodecError, match=f"{name} is {value}"):
+            AudioLDMCodec.from_pretrained(tmp_path)
+    for name in ("highpass", "peak"):
+        config.pop(name)  # of an older folder: as the official codec
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert AudioLDMCodec.from_pretrained(tmp_path).highpass == 0 and AudioLDMCodec.from_pretrained(tmp_path).peak == 1
+
+
 def test_decoding_is_the_same_alone_and_in_a_batch():
     codec = small_codec()
     latents = torch.randn(4, 8, 16, 16, generator=torch.Generator().manual_seed(2))

@@ -7,7 +7,10 @@ import time
 
 import numpy as np
 import soundfile
+import torch
 from script_runs import ROOT, run_script
+
+from soundctm.evaluation.folders.levels import FULL_SCALE, MUCH_RUMBLE, OFFSET, levels_of
 
 
 def test_the_one_command(tmp_path):
@@ -21,7 +24,8 @@ def test_the_one_command(tmp_path):
         name = row["file_name"]
         assert rate == 16000 and audio.shape == (40960,) and np.isfinite(audio).all(), name
         assert np.sqrt(np.mean(audio**2)) > 1e-3, f"{name} is silent"
-        assert np.mean(np.abs(audio) >= 0.999) < 1e-3, f"{name} is clipped"
+        levels = levels_of(name, torch.from_numpy(audio), rate)
+        assert levels.peak < FULL_SCALE and abs(levels.offset) < OFFSET and levels.rumble < MUCH_RUMBLE, levels
         assert (tmp_path / name).with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
     begun = time.perf_counter()

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from soundctm.audioldm import AudioLDMCodec, LogMel, MelConfig
+from soundctm.audioldm.codec import HEADROOM
 from soundctm.audioldm.patches import PatchVAE
 from soundctm.checkpoints import load_codec
 from soundctm.config import check_ranges, option, save_config
@@ -26,7 +27,7 @@ class PatchConfig:
 
     corpus: str = option("data/corpus", "folder with corpus.csv and its clips")
     highpass: float = option(
-        CUTOFF, "Hz below which the clips lose their rumble and offset; 0 leaves them", low=0, high=4000
+        CUTOFF, "Hz below which clips lose their rumble and offset, read or made; 0 leaves them", low=0, high=4000
     )
     output_dir: str = option("exp/patches", "where the codec folder goes")
     vocoder_from: str | None = option(None, "codec folder whose vocoder goes into the new one; none leaves it out")
@@ -66,7 +67,9 @@ def _fit(config: PatchConfig, output_dir: Path) -> Path:
     logger.info("held-out mel L1 %.4f; deviations of the latents %s", error, latents.std((0, 2, 3)).tolist())
     vocoder = load_codec(config.vocoder_from).vocoder if config.vocoder_from else None
     scale = config.sigma_data / (latents - latents.mean((0, 2, 3), keepdim=True)).square().mean().sqrt().item()
-    codec = AudioLDMCodec(vae, vocoder, to_mel, scale, config.seconds, config.refinements)
+    codec = AudioLDMCodec(
+        vae, vocoder, to_mel, scale, config.seconds, config.refinements, highpass=config.highpass, peak=HEADROOM
+    )
     with whole_folder(output_dir / "codec", replace=True) as folder:
         codec.save_pretrained(folder, torch.float16)
     return output_dir / "codec"

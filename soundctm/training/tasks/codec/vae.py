@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from soundctm.audioldm import AudioLDMCodec, LogMel, MelConfig
+from soundctm.audioldm.codec import HEADROOM
 from soundctm.audioldm.library import AutoencoderKL
 from soundctm.audioldm.vae import build_vae, downsampling
 from soundctm.checkpoints import load_codec
@@ -37,7 +38,7 @@ class VAETrainingConfig(RunConfig):
 
     corpus: str = option("data/corpus", "folder with corpus.csv and its clips")
     highpass: float = option(
-        CUTOFF, "Hz below which the clips lose their rumble and offset; 0 leaves them", low=0, high=4000
+        CUTOFF, "Hz below which clips lose their rumble and offset, read or made; 0 leaves them", low=0, high=4000
     )
     output_dir: str = option("exp/vae", "where checkpoints, log and the finished codec go")
     init: str | None = option(None, "codec folder whose VAE weights the training starts from; none is a fresh start")
@@ -159,7 +160,9 @@ def export(vae: AutoencoderKL, mel: LogMel, sounds: CodecSounds, config: VAETrai
         noise = torch.randn(distribution.mean.shape, generator=torch.Generator().manual_seed(index))
         values.append(distribution.mean + distribution.std * noise.to(vae.device))
     std = torch.cat(values).std().item()
-    codec = AudioLDMCodec(vae.cpu(), None, mel.cpu(), config.sigma_data / std, config.seconds)
+    codec = AudioLDMCodec(
+        vae.cpu(), None, mel.cpu(), config.sigma_data / std, config.seconds, highpass=config.highpass, peak=HEADROOM
+    )
     folder = Path(config.output_dir) / "codec"
     with whole_folder(folder, replace=True) as temporary:
         codec.save_pretrained(temporary, torch.float16)
