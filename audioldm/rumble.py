@@ -36,8 +36,9 @@ def remove_rumble(waveform: Tensor, sampling_rate: int, cutoff: float = CUTOFF) 
     length = _fast_length(padded.shape[-1])
     # What is added behind has the value of the end: zeros would be a step.
     padded = torch.cat([padded, padded[..., -1:].expand(*padded.shape[:-1], length - padded.shape[-1])], -1)
-    spectrum = torch.fft.rfft(padded.double())
-    frequency = torch.fft.rfftfreq(length, 1 / sampling_rate, dtype=torch.float64, device=waveform.device)
+    wide = torch.float32 if waveform.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+    spectrum = torch.fft.rfft(padded.to(wide))
+    frequency = torch.fft.rfftfreq(length, 1 / sampling_rate, dtype=wide, device=waveform.device)
     power = (frequency / cutoff).pow(4)
     filtered = torch.fft.irfft(spectrum * (power / (power + 1)), length)[..., edge : edge + n]
     return filtered.to(waveform.dtype)

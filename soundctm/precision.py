@@ -26,6 +26,11 @@ def has_native_bf16(device: torch.device | str) -> bool:
     return any(ask().get(name, False) for name in NATIVE_CPU_BF16)
 
 
+def widest(device: torch.device | str) -> torch.dtype:
+    """The widest real format of a device: float64, but float32 on Apple's GPUs, which have nothing wider."""
+    return torch.float32 if torch.device(device).type == "mps" else torch.float64
+
+
 def resolve(mixed_precision: str, device: torch.device | str) -> str:
     """What accelerate is told: "auto" is "bf16" where it is native and "no" (float32) elsewhere; others stay.
 

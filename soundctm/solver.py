@@ -9,6 +9,7 @@ import torch
 
 from soundctm.denoisers import Denoise
 from soundctm.pipeline.callbacks import OnStep
+from soundctm.precision import widest
 from soundctm.schedule import SigmaSchedule, append_dims
 
 
@@ -56,18 +57,19 @@ def sample_teacher(
 ) -> torch.Tensor:
     """The teacher's sampler, as the official `teacher_eval` runs it: 2 * steps - 1 calls of `denoise`.
 
-    z: noise at sigma_max, [B, C, ...]. Heun over the `steps` >= 2 levels of the grid, in float64, then one Euler step
-    from sigma_min to 0, which is D itself. Returns clean latents in the dtype of z; on_step sees the `steps`
-    states, of which they are the last, in that dtype, and may change them.
+    z: noise at sigma_max, [B, C, ...]. Heun over the `steps` >= 2 levels of the grid, in float64 where the device has
+    it, then one Euler step from sigma_min to 0, which is D itself. Returns clean latents in the dtype of z; on_step
+    sees the `steps` states, of which they are the last, in that dtype, and may change them.
     """
-    sigmas = schedule.grid(steps, torch.float64).to(z.device)
-    states, state = heun(denoise, z.double(), sigmas), None
+    wide = widest(z.device)
+    sigmas = schedule.grid(steps, torch.float64).to(wide).to(z.device)
+    states, state = heun(denoise, z.to(wide), sigmas), None
     for k in range(steps - 1):
         state = reached = states.send(state)
         if on_step is not None:
             seen = reached.to(z.dtype)
             given = on_step(k, sigmas[k], seen)
-            state = reached if given is seen else given.double()
+            state = reached if given is seen else given.to(wide)
     clean = denoise(state, sigmas[-1]).to(z.dtype)
     return clean if on_step is None else on_step(steps - 1, sigmas[-1], clean)
 

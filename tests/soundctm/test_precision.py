@@ -30,3 +30,8 @@ def test_unknown_devices_use_float32_and_a_choice_is_kept():
     assert [precision.resolve(name, "cpu") for name in ("no", "bf16", "fp16")] == ["no", "bf16", "fp16"]
     with pytest.raises(ValueError, match="'half'.*auto"):
         precision.resolve("half", "cpu")
+
+
+def test_the_widest_format_is_one_that_the_device_has():
+    assert precision.widest("cpu") == precision.widest(torch.device("cuda:1")) == torch.float64
+    assert precision.widest("mps") == torch.float32

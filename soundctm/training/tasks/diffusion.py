@@ -18,6 +18,7 @@ from soundctm.checkpoints import Components
 from soundctm.distributed import mean_over_processes
 from soundctm.errors import UserError
 from soundctm.networks import Network
+from soundctm.precision import widest
 from soundctm.training.inputs.batches import Batch, LatentBatches, LatentRows, Latents, mixed_rows, on_device
 from soundctm.training.inputs.resident import Numbers, ResidentBatches
 from soundctm.training.inputs.source import check_bad, check_spread, open_source
@@ -108,7 +109,7 @@ class DiffusionTask(Task):
             with self.accelerator.autocast():
                 losses = self.held_out_losses(self.with_text(self.held_out.batch(0, rows)))
             for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value.double() * len(rows) * real
+                sums[name] = sums.get(name, 0.0) + value.to(widest(value.device)) * len(rows) * real
         means = mean_over_processes(torch.stack(list(sums.values()))) * (world / count)
         return dict(zip(sums, means.tolist(), strict=True))
 
