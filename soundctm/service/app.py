@@ -17,8 +17,8 @@ from starlette.requests import ClientDisconnect
 import soundctm
 from soundctm.errors import UserError
 from soundctm.service.settings import Settings
-from soundctm.service.web import routes
-from soundctm.service.web.guard import Guard, error_answer
+from soundctm.service.web import description, routes
+from soundctm.service.web.guard import SAID, Guard, error_answer
 from soundctm.service.web.metrics import Metrics
 from soundctm.service.work.desk import Desk
 from soundctm.service.work.models import Model, load_model
@@ -54,7 +54,7 @@ class Service:
     async def ready(self) -> Model:
         """The model, waited for while it is loaded. Raises Refused when there is none."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.settings.body_s):
+            async with asyncio.timeout(self.settings.wait_s):
                 await self.loaded.wait()
         if self.fault is not None or self.model is None:
             reason = self.fault or "the model is being loaded"
@@ -99,10 +99,11 @@ def create_app(settings: Settings | None = None, pipeline: SoundCTMPipeline | No
     app = FastAPI(
         title="SoundCTM", version=soundctm.__version__, summary="Sounds from captions, and edits of sounds.",
         lifespan=life, docs_url=None, redoc_url=None,  # their pages fetch scripts from another host
-        responses={status: {"model": routes.Fault} for status in (400, 401, 403, 413, 429, 503)},
+        responses={status: {"model": description.Fault} for status in (400, 401, 403, 413, 429, 503)},
     )  # fmt: skip
     app.state.service, app.state.desk, app.state.settings = service, service.desk, settings
     app.include_router(routes.router)
+    description.complete(app)
     _say_what_is_wrong(app)
     app.add_middleware(Guard, settings=settings, token=token)
     app.add_middleware(service.metrics.middleware)
@@ -157,4 +158,5 @@ def _say_what_is_wrong(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> JSONResponse:
-        return error_answer(Refused(f"the service failed at this ({type(error).__name__})", None, 500))
+        failure = Refused(f"the service failed at this ({type(error).__name__})", None, 500, SAID)
+        return error_answer(failure)  # it goes out past the guard

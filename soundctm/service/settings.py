@@ -52,12 +52,14 @@ class Settings:
 
     # what is kept of finished jobs
     kept_jobs: int = option(256, "finished jobs that are kept", low=1)
-    kept_mib: float = option(256.0, "MiB of their clips", above=0)
+    kept_mib: float = option(256.0, "MiB of their clips, and of sounds that wait to be edited", above=0)
     kept_s: float = option(900.0, "seconds they are kept", above=0)
     connections: int = option(256, "connections at a time", low=4)
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if self.max_variants > self.queue:
+            raise UserError(f"max_variants is {self.max_variants}, but only {self.queue} clips may wait (queue)")
         if any("/" in name or not name for name in self.host_name):
             raise UserError(f"host_name is {self.host_name[0]!r}; it must be a name without scheme and path")
 

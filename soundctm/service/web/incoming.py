@@ -14,7 +14,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from soundctm.data.audio import decode_audio
 from soundctm.errors import UserError
 from soundctm.files.reading import parse_json
 from soundctm.service.bodies import EditBody
@@ -57,11 +56,20 @@ async def read_edit_body(request: Request, seconds: float) -> tuple[EditBody, np
 
 def decoded(content: bytes, seconds: float) -> tuple[np.ndarray, int]:
     """The first channel of a sound file, float32 [samples], and its rate. Raises Refused."""
+    from soundctm.data.audio import decode_audio  # torch is imported while the model is loaded, not before
+
     try:
         samples, rate = decode_audio(io.BytesIO(content), UPLOAD, seconds=seconds)
     except UserError as error:
         raise Refused(str(error), "audio") from error
     return samples[0].numpy().copy(), rate
+
+
+def resampled(audio: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    """`audio` [samples] at `rate` Hz as the editing operations read it, at `wanted` Hz."""
+    from soundctm.editing.clip import read_init
+
+    return read_init(audio, rate, wanted).numpy()
 
 
 def checked(kind: type[M], values: dict[str, Any]) -> M:

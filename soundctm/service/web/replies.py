@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from soundctm.inference.clips import safe_stem
 from soundctm.service.work.describe import manifest_text
-from soundctm.service.work.jobs import Clip, Job
+from soundctm.service.work.jobs import Job
 from soundctm.service.work.models import Model
 
 MEDIA = {"wav": "audio/wav", "flac": "audio/flac"}
@@ -19,7 +19,7 @@ MEDIA = {"wav": "audio/wav", "flac": "audio/flac"}
 def clip_answer(job: Job, index: int, kind: str, bits: int, lasting: bool = False) -> Response:
     """The sound file of a clip. `lasting`: it has an address of its own, under which it never changes."""
     clip = job.clips[index]
-    headers = {"X-Soundctm-Seed": str(clip.seed), "X-Soundctm-Job": job.id}
+    headers = {"X-Soundctm-Seed": str(clip.seed), "X-Soundctm-Job": job.id, **_warned(job)}
     if lasting:
         headers["Cache-Control"] = "private, max-age=3600, immutable"
     return _file(clip.content(kind, bits), MEDIA[kind], f"{stem(job, index)}.{kind}", headers)
@@ -37,7 +37,7 @@ def job_answer(job: Job, model: Model) -> Response:
             archive.writestr(name, job.clips[index].content(wanted.kind, wanted.bits))
         archive.writestr("manifest.csv", manifest_text(job, names, model))
     seeds = ",".join(str(seed) for seed in job.seeds)
-    headers = {"X-Soundctm-Seed": seeds, "X-Soundctm-Job": job.id}
+    headers = {"X-Soundctm-Seed": seeds, "X-Soundctm-Job": job.id, **_warned(job)}
     return _file(buffer.getvalue(), "application/zip", f"{safe_stem(wanted.prompt, False)}.zip", headers)
 
 
@@ -47,10 +47,15 @@ def stem(job: Job, index: int) -> str:
     return name if len(job.seeds) == 1 else f"{name}_{index}"
 
 
+def _warned(job: Job) -> dict[str, str]:
+    """What there is to be wary of, as a header: its characters are those that a header may have."""
+    said = dict.fromkeys(text for _, clip in sorted(job.clips.items()) for text in clip.warnings)
+    plain = "; ".join(said).encode("ascii", "replace").decode("ascii")
+    shown = "".join(c if c.isprintable() else "?" for c in plain)[:500]
+    return {"X-Soundctm-Warning": shown} if shown else {}
+
+
 def _file(content: bytes, media: str, name: str, headers: dict[str, str]) -> Response:
     plain = name.encode("ascii", "replace").decode("ascii").replace("?", "_")
     shown = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
     return Response(content, media_type=media, headers={"Content-Disposition": shown, **headers})
-
-
-__all__ = ["Clip", "clip_answer", "job_answer", "stem"]

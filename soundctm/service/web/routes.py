@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 import soundctm
 from soundctm.service.bodies import EDIT_EXAMPLES, GENERATE_EXAMPLES, EditBody, GenerateBody
+from soundctm.service.web.description import ANSWERS, SOUND, body_of
 from soundctm.service.web.events import Bell, events
-from soundctm.service.web.incoming import read_edit_body, read_json_body
+from soundctm.service.web.incoming import read_edit_body, read_json_body, resampled
 from soundctm.service.web.replies import clip_answer, job_answer
 from soundctm.service.work import jobs
 from soundctm.service.work.desk import listening
@@ -22,13 +22,6 @@ from soundctm.service.work.wanted import Refused, Wanted, refined, wanted_edit, 
 
 LOOK = 0.5  # seconds between two looks at whether a waiting client is still there
 router = APIRouter()
-
-
-class Fault(BaseModel):
-    """What is wrong: a sentence, and the field of the request that it is about."""
-
-    error: str
-    field: str | None = None
 
 
 def the_service(request: Request):
@@ -46,33 +39,6 @@ def the_job(id: str, service: Annotated[Any, Depends(the_service)]) -> Job:
 
 
 TheService, TheJob = Annotated[Any, Depends(the_service)], Annotated[Job, Depends(the_job)]
-
-
-def _body(model: type[BaseModel], examples: dict[str, Any], form: bool = False) -> dict[str, Any]:
-    """The request's body for OpenAPI."""
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    for part in schema.pop("$defs", {}).items():
-        _SCHEMAS.update([part])
-    content = {"application/json": {"schema": schema, "examples": examples}}
-    if form:
-        content["multipart/form-data"] = {
-            "schema": {
-                "type": "object",
-                "properties": {
-                    "audio": {"type": "string", "format": "binary", "description": "wav, flac, ogg or mp3"},
-                    "request": {"type": "string", "description": "the JSON body, without audio"},
-                },
-            },
-        }
-    return {"requestBody": {"required": True, "content": content}}
-
-
-_SCHEMAS: dict[str, Any] = {}  # of parts of bodies
-SOUND = {"audio/wav": {}, "audio/flac": {}, "application/zip": {}}
-ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "the sound; of several variants, a zip with manifest.csv", "content": SOUND},
-    202: {"description": "the job, with wait false", "content": {"application/json": {}}},
-}
 
 
 @router.get("/health")
@@ -119,7 +85,7 @@ async def switch(name: str, service: TheService) -> dict[str, Any]:
     return {"models": described(service.model, service.settings), "current": service.model.name}
 
 
-@router.post("/v1/generate", responses=ANSWERS, openapi_extra=_body(GenerateBody, GENERATE_EXAMPLES))
+@router.post("/v1/generate", responses=ANSWERS, openapi_extra=body_of(GenerateBody, GENERATE_EXAMPLES))
 async def generate(request: Request, service: TheService) -> Response:
     """A new sound, or several, from a caption."""
     body = await read_json_body(request, GenerateBody)
@@ -128,7 +94,7 @@ async def generate(request: Request, service: TheService) -> Response:
     return await _made(request, service, wanted, body.wait)
 
 
-@router.post("/v1/edit", responses=ANSWERS, openapi_extra=_body(EditBody, EDIT_EXAMPLES, form=True))
+@router.post("/v1/edit", responses=ANSWERS, openapi_extra=body_of(EditBody, EDIT_EXAMPLES, form=True))
 async def edit(request: Request, service: TheService) -> Response:
     """An existing sound varied, repaired, extended, looped, or a draft refined."""
     body, audio, rate = await read_edit_body(request, service.settings.max_seconds)
@@ -148,7 +114,9 @@ async def edit(request: Request, service: TheService) -> Response:
         )
     if audio is None:
         raise Refused("there is no sound to edit: give audio, or of", "audio")
-    wanted = wanted_edit(body, audio, rate, service.settings, model.pipe)
+    own = model.pipe.codec.sampling_rate
+    audio = await run_in_threadpool(resampled, audio, rate, own)
+    wanted = wanted_edit(body, audio, own, service.settings, model.pipe)
     return await _made(request, service, wanted, body.wait)
 
 

@@ -28,10 +28,13 @@ def made_seconds(wanted: Wanted, codec) -> float | None:
     """What the pipeline is asked for, None being its own length.
 
     As `soundctm generate` does it: a shorter clip is cut from one of the model's own length, beginning at its onset.
-    A loop must not be cut, so it is made of as many whole latent frames as come nearest.
+    Where times count, because a curve is followed, it is cut at its end alone. A loop must not be cut at all, so it is
+    made of as many whole latent frames as come nearest.
     """
-    if not wanted.loop or wanted.seconds is None:
+    if wanted.seconds is None or not (wanted.loop or wanted.control):
         return generated_seconds(codec, wanted.seconds)
+    if not wanted.loop:
+        return wanted.seconds
     frame = codec.samples_per_latent / codec.sampling_rate
     return max(1, round(wanted.seconds / frame)) * frame
 
@@ -39,10 +42,19 @@ def made_seconds(wanted: Wanted, codec) -> float | None:
 def key_of(job: Job, codec) -> Hashable:
     """Equal for clips that can be made in one call."""
     wanted = job.wanted
-    if wanted.edit is not None or (wanted.blend is not None and wanted.blend.seed is not None):
-        return job.id  # a clip of its own; a blend's second seed counts the captions of its call
-    steering = [None if part is None else part.model_dump_json() for part in (wanted.blend, wanted.control)]
-    return made_seconds(wanted, codec), wanted.settings, wanted.loop, *steering
+    if wanted.edit is not None or is_alone(wanted):
+        return job.id
+    blend = None if wanted.blend is None else wanted.blend.model_dump_json()
+    return made_seconds(wanted, codec), wanted.settings, wanted.loop, blend
+
+
+def is_alone(wanted: Wanted) -> bool:
+    """Is a clip made in a call of its own?
+
+    A blend's second seed counts the captions of its call; guidance along a curve makes much of the last digits, which
+    do depend on the batch.
+    """
+    return wanted.control is not None or (wanted.blend is not None and wanted.blend.seed is not None)
 
 
 def seconds_of(wanted: Wanted, codec) -> float:
@@ -55,7 +67,7 @@ def seconds_of(wanted: Wanted, codec) -> float:
 def take_batch(waiting: Iterable[Job], most: int, codec) -> list[Row]:
     """The next batch: at most `most` clips of the codec's own length, or as many seconds of longer ones; at least one.
 
-    Takes the clips out of `pending` of their jobs. One per call where a second seed is blended in.
+    Takes the clips out of `pending` of their jobs.
     """
     rows: list[Row] = []
     key, room = None, most * codec.default_seconds
@@ -64,7 +76,7 @@ def take_batch(waiting: Iterable[Job], most: int, codec) -> list[Row]:
             continue
         if not rows:
             key = key_of(job, codec)
-            if job.wanted.blend is not None and job.wanted.blend.seed is not None:
+            if is_alone(job.wanted):
                 return [Row(job, job.pending.pop(0))]
         elif key_of(job, codec) != key:
             continue

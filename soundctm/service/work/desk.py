@@ -66,14 +66,7 @@ class Desk:
         with self._changed:
             if self.stopping:
                 raise Refused("the service is stopping", code=503)
-            held = self.waiting
-            if held + len(seeds) > self.settings.queue:
-                seconds = max(1, math.ceil(self.pace.seconds_for(self._ahead())))
-                raise Refused(
-                    f"{held} clips wait, and {self.settings.queue} may; try again in {seconds} s",
-                    code=429,
-                    headers={"Retry-After": str(seconds)},
-                )
+            self._check_room(wanted, len(seeds))
             self.jobs[job.id] = job
             self._waiting.append(job)
             self._place()
@@ -254,10 +247,21 @@ class Desk:
                 job.changed()
             ahead += len(job.pending)
 
-    def _ahead(self) -> list[Wanted]:
-        """What is still to be made, one entry per clip."""
-        wanted = [job.wanted for job in self._waiting for _ in job.pending]
-        return wanted + [row.job.wanted for row in self._rows if not row.job.is_over]
+    def _check_room(self, wanted: Wanted, clips: int) -> None:
+        """Raises Refused where the queue has no room for so many clips, or for the sound that came along."""
+        over = self.waiting + clips - self.settings.queue
+        sounds = wanted.size + sum(job.wanted.size for job in self._waiting)
+        if over <= 0 and (sounds <= self.settings.kept_mib * 2**20 or not self._waiting):
+            return
+        before = [job.wanted for job in self._waiting for _ in job.pending][: max(1, over)]
+        running = [row.job.wanted for row in self._rows if not row.job.is_over]
+        seconds = self.pace.seconds_for(running) - (time.monotonic() - self._begun if running else 0.0)
+        seconds = max(1, math.ceil(max(0.0, seconds) + self.pace.seconds_for(before)))
+        raise Refused(
+            f"{self.waiting} clips wait, and there is room for {self.settings.queue}; try again in {seconds} s",
+            code=429,
+            headers={"Retry-After": str(seconds)},
+        )
 
 
 @contextlib.contextmanager

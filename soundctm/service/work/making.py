@@ -27,22 +27,24 @@ def make_batch(pipe: SoundCTMPipeline, rows: Sequence[Row], on_step: OnStep) -> 
     wanted = rows[0].job.wanted
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SamplingWarning)  # they are with the clips
-        audios = _edited(pipe, rows, on_step) if wanted.edit is not None else _generated(pipe, rows, on_step)
-        for row, audio in zip(rows, audios, strict=True):
+        made = _edited(pipe, rows, on_step) if wanted.edit is not None else _generated(pipe, rows, on_step)
+        for row, audio in made:
             yield row, _clip(pipe, row, audio)
 
 
 def _clip(pipe: SoundCTMPipeline, row: Row, audio: np.ndarray) -> Clip:
     wanted = row.job.wanted
-    cut = None if wanted.edit is not None or wanted.loop else wanted.seconds
-    audio, rate = finish(audio, pipe.codec.sampling_rate, cut)
+    rate, cut = pipe.codec.sampling_rate, None if wanted.edit is not None or wanted.loop else wanted.seconds
+    if cut is not None and wanted.control is not None:
+        audio = audio[: round(cut * rate)]
+    audio, _ = finish(audio, rate, cut)
     remarks = list(wanted.remarks)
     if is_nearly_silent(audio):
         remarks.append("there is nearly nothing to hear in this clip; another seed may help")
     return Clip(audio, rate, row.seed, remarks)
 
 
-def _generated(pipe: SoundCTMPipeline, rows: Sequence[Row], on_step: OnStep) -> Iterator[np.ndarray]:
+def _generated(pipe: SoundCTMPipeline, rows: Sequence[Row], on_step: OnStep) -> Iterator[tuple[Row, np.ndarray]]:
     wanted = rows[0].job.wanted
     seconds = made_seconds(wanted, pipe.codec)
     extra: dict[str, Any] = {}
@@ -54,15 +56,15 @@ def _generated(pipe: SoundCTMPipeline, rows: Sequence[Row], on_step: OnStep) -> 
         seconds=seconds, loop=wanted.loop, output_type="latent", **extra, **_sampling(pipe, rows, on_step)
     )  # fmt: skip
     at_once = 1 if pipe.device.type == "cpu" else DECODED_AT_ONCE
-    for start in range(0, len(rows), at_once):
-        part = slice(start, start + at_once)
+    left = list(range(len(rows)))
+    while left := [k for k in left if not rows[k].job.is_over]:  # of cancelled ones nothing is decoded
+        part, left = left[:at_once], left[at_once:]
         audios = pipe.decode(made.latents[part], loop=wanted.loop).numpy()
-        check_sound(audios, [row.job.wanted.prompt for row in rows[part]], str(pipe.dtype).removeprefix("torch."))
-        yield from audios
-        on_step(1.0)
+        check_sound(audios, [rows[k].job.wanted.prompt for k in part], str(pipe.dtype).removeprefix("torch."))
+        yield from zip([rows[k] for k in part], audios, strict=True)
 
 
-def _edited(pipe: SoundCTMPipeline, rows: Sequence[Row], on_step: OnStep) -> Iterator[np.ndarray]:
+def _edited(pipe: SoundCTMPipeline, rows: Sequence[Row], on_step: OnStep) -> Iterator[tuple[Row, np.ndarray]]:
     edit = rows[0].job.wanted.edit
     options = _sampling(pipe, rows, on_step)
     prompts = options.pop("prompt")
@@ -80,7 +82,7 @@ def _edited(pipe: SoundCTMPipeline, rows: Sequence[Row], on_step: OnStep) -> Ite
         made = pipe.make_loop(*given, edit.rate, seam=edit.seam, repeats=edit.repaint, **options)
     else:
         made = pipe.make_bands(*given, edit.bands, edit.rate, strength=strength, **options)
-    yield from made.audios
+    yield from zip(rows, made.audios, strict=True)
 
 
 def _sampling(pipe: SoundCTMPipeline, rows: Sequence[Row], on_step: OnStep) -> dict[str, Any]:

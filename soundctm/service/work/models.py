@@ -8,21 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from soundctm.checkpoints.layout import read_defaults
 from soundctm.commands.info import models as found_models
-from soundctm.control.control import METHODS
 from soundctm.defaults import SAMPLERS, Defaults
-from soundctm.editing.clip import MAX_SECONDS
 from soundctm.errors import UserError
 from soundctm.files.reading import read_json
 from soundctm.inference.model import checkpoint_files, fingerprint, load_pipeline
 from soundctm.inference.options import InferenceOptions
 from soundctm.inference.refining import STEPS as REFINE_STEPS
+from soundctm.inference.steering import MEASURES, METHODS
 
 if TYPE_CHECKING:
     from soundctm.pipeline import SoundCTMPipeline
     from soundctm.service.settings import Settings
 
 EDITS = ("vary", "inpaint", "extend", "loop", "bands", "blend")
-CONTROLS = ("intensity", "centroid", "onsets")
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def _described(
         "name": name,
         "network": network,
         "sampling_rate": rate,
-        "seconds": {"trained": seconds, "min": 0.1, "max": min(settings.max_seconds, MAX_SECONDS)},
+        "seconds": {"trained": seconds, "min": 0.1, "max": settings.max_seconds},
         "defaults": {
             "steps": defaults.steps, "omega": defaults.omega, "nu": defaults.nu, "gamma": defaults.gamma,
             "sampler": defaults.sampler, "refine_steps": REFINE_STEPS,
@@ -106,7 +104,7 @@ def _described(
         "variants": {"max": settings.max_variants},
         "caption": {"max": settings.max_caption},
         "edits": [edit for edit in EDITS if bands or edit != "bands"],
-        "control": list(CONTROLS),
+        "control": list(MEASURES),
         "control_methods": list(METHODS),
         "loaded": loaded,
     }  # fmt: skip
