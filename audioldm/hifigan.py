@@ -57,6 +57,8 @@ def _through(block: nn.Module, hidden: Tensor) -> Tensor:
 
 def _convolved(layer: nn.Conv1d | nn.ConvTranspose1d, hidden: Tensor) -> Tensor:
     """[B, C, 1, T] -> [B, C', 1, T']."""
+    if flat := getattr(layer, "flat", None):  # a layer that stands in the place of one of the library
+        return flat(hidden)
     weight = layer.weight.unsqueeze(2)
     sizes = {"stride": (1, *layer.stride), "padding": (0, *layer.padding), "dilation": (1, *layer.dilation)}
     if isinstance(layer, nn.ConvTranspose1d):

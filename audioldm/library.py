@@ -197,6 +197,7 @@ except (ImportError, RuntimeError, AttributeError, TypeError) as error:  # a ver
     log.info("diffusers is imported whole: %s", error)
 
 from diffusers.configuration_utils import ConfigMixin, register_to_config  # noqa: E402
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0  # noqa: E402
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL  # noqa: E402
 from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDistribution  # noqa: E402
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps  # noqa: E402
@@ -210,6 +211,8 @@ from transformers.models.speecht5.configuration_speecht5 import SpeechT5HifiGanC
 from transformers.models.speecht5.modeling_speecht5 import SpeechT5HifiGan  # noqa: E402
 
 __all__ = [
+    "Attention",
+    "AttnProcessor2_0",
     "AutoencoderKL",
     "AutoencoderKLOutput",
     "BaseOutput",

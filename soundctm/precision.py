@@ -1,4 +1,4 @@
-"""Number formats: what `mixed_precision: auto` means on a device, and another precision for a part of a step."""
+"""Number formats: what `auto` means on a device, and another precision for a part of a step."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ import torch
 CHOICES = ("auto", "no", "bf16", "fp16")  # of a run, as accelerate calls them
 FROZEN = ("auto", "fp32", "tf32", "bf16", "fp16")  # of the networks that are not trained
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
-# Without one of these (x86 and ARM names), a CPU computes bfloat16 through float32, many times slower than float32.
-NATIVE_CPU_BF16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 
 
-def has_native_bf16(device: torch.device | str) -> bool:
-    """Whether `device` multiplies bfloat16 matrices in hardware; False for what is not known to."""
+def gains_from_bf16(device: torch.device | str) -> bool:
+    """Is `device` faster in bfloat16 than in float32? A GPU knows; a CPU is tried; False for what is not known to."""
     kind = torch.device(device).type
     if kind == "cuda":
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-    # Older versions of torch cannot tell; theirs are taken to have none, which is slow at worst and never wrong.
-    ask = getattr(torch.cpu, "get_capabilities", None)
-    if kind != "cpu" or ask is None:
+    if kind != "cpu":
         return False
-    return any(ask().get(name, False) for name in NATIVE_CPU_BF16)
+    from soundctm.acceleration.rates import cpu_rates, fastest  # brings the libraries of the networks along
+
+    return fastest(cpu_rates()) == "bfloat16"
+
+
+def number_format(name: str, device: torch.device | str) -> torch.dtype:
+    """The format called `name`; of "auto", bfloat16 where `device` gains from it and float32 elsewhere."""
+    if name != "auto":
+        return getattr(torch, name)
+    return torch.bfloat16 if gains_from_bf16(device) else torch.float32
 
 
 def widest(device: torch.device | str) -> torch.dtype:
@@ -32,7 +37,7 @@ def widest(device: torch.device | str) -> torch.dtype:
 
 
 def resolve(mixed_precision: str, device: torch.device | str) -> str:
-    """What accelerate is told: "auto" is "bf16" where it is native and "no" (float32) elsewhere; others stay.
+    """What accelerate is told: "auto" is "bf16" where `device` gains from it and "no" (float32) elsewhere; others stay.
 
     Raises ValueError for a name that is none of CHOICES.
     """
@@ -40,7 +45,7 @@ def resolve(mixed_precision: str, device: torch.device | str) -> str:
         raise ValueError(f"mixed precision is {mixed_precision!r}; it must be one of {', '.join(CHOICES)}")
     if mixed_precision != "auto":
         return mixed_precision
-    return "bf16" if has_native_bf16(device) else "no"
+    return "bf16" if gains_from_bf16(device) else "no"
 
 
 @contextlib.contextmanager

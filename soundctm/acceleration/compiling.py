@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from soundctm.acceleration.graphs import Graphs
+from soundctm.acceleration.onednn import use_library
 from soundctm.audioldm.library import AutoencoderKL, SpeechT5HifiGan
 from soundctm.errors import UserError
 from soundctm.text.conditioning import TextConditioning
@@ -62,6 +63,7 @@ def compile_pipeline(pipe: SoundCTMPipeline, mode: str = "graphs", graphs: Graph
     if mode == "inductor":
         reason = why_not_compiled(pipe.device)
         if reason is None:
+            use_library(pipe.network)  # torch's compiler chooses libraries by itself
             done.blocks = compile_blocks(pipe.denoiser)
         else:
             done.remarks.append(f"torch cannot compile here, so the blocks run as they are: {reason}")

@@ -72,18 +72,18 @@ def devices() -> list[dict[str, Any]]:
     import torch
 
     from soundctm.devices import default_device
-    from soundctm.precision import has_native_bf16
+    from soundctm.precision import gains_from_bf16
 
     best, found = default_device(), []
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         properties = torch.cuda.get_device_properties(index)
         found.append({
             "name": f"cuda:{index}", "what": properties.name, "memory_gib": round(properties.total_memory / 2**30, 1),
-            "formats": ["float32", "float16", *(["bfloat16"] if has_native_bf16(f"cuda:{index}") else [])],
+            "formats": ["float32", "float16", *(["bfloat16"] if gains_from_bf16(f"cuda:{index}") else [])],
         })  # fmt: skip
     if torch.backends.mps.is_available():
         found.append({"name": "mps", "what": platform.processor(), "formats": ["float32", "float16"]})
-    native = has_native_bf16("cpu")
+    native = gains_from_bf16("cpu")
     found.append({
         "name": "cpu", "what": f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}",
         "formats": ["float32", *(["bfloat16"] if native else [])],

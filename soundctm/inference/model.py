@@ -100,15 +100,17 @@ def load_pipeline(options: InferenceOptions, device: str) -> SoundCTMPipeline:
     import torch
 
     from soundctm.pipeline import SoundCTMPipeline
+    from soundctm.precision import number_format
 
-    dtype = getattr(torch, options.dtype)
+    dtype = number_format(options.dtype, device)
     if not options.official:
         return _readied(
             SoundCTMPipeline.from_pretrained(checkpoint_name(options), options.weights, device=device, dtype=dtype),
             options,
         )
-    parts = _official_parts(options, dtype)
-    return _readied(SoundCTMPipeline.from_parts(parts, options.weights, device=device), options)
+    parts = _official_parts(options, torch.float32 if dtype == torch.int8 else dtype)
+    pipeline = SoundCTMPipeline.from_parts(parts, options.weights, device=device)
+    return _readied(pipeline.quantize() if dtype == torch.int8 else pipeline, options)
 
 
 def _official_parts(options: InferenceOptions, dtype: torch.dtype) -> Components:

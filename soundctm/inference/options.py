@@ -20,7 +20,7 @@ from soundctm.inference.steering import SteeringOptions, check_steering
 HISTORIC = {"determinisitc": "deterministic"}  # as the official script spells it
 WEIGHTS = ("ema", "student", "teacher")
 OFFICIAL_CODEC = "ckpt/audioldm-s-full.ckpt"
-DTYPES = ("float32", "bfloat16", "float16")
+DTYPES = ("float32", "bfloat16", "float16", "int8", "auto")
 COMPILE = ("none", "graphs", "inductor")
 DEFAULT_CHECKPOINT = "mini"
 OF_MODEL = "the checkpoint's"
@@ -85,7 +85,11 @@ class InferenceOptions(SteeringOptions):
     version: str | None = option(None, "of SoundCTM-DiT, refused if the weights are of the other", choices=("v1", "v2"))
     weights: str = option("ema", "which network", choices=WEIGHTS)
     device: str = option("auto", "cpu, cuda, cuda:1, mps; auto takes the best there is")
-    dtype: str = option("float32", "of networks and codec", choices=DTYPES)
+    dtype: str = option(
+        "float32",
+        "of networks and codec; int8 is for CPUs; auto is bfloat16 where that is faster, by trying",
+        choices=DTYPES,
+    )
 
     compile: str = option(
         "none", "for many clips on a GPU: graphs (seconds at each new shape), inductor (a minute)", choices=COMPILE

@@ -31,6 +31,8 @@ class Plan:
 
 def plan(options: InferenceOptions) -> Plan:
     """The clips that `options` ask for and how they are made. Raises UserError."""
+    if options.dtype == "auto":
+        options = dataclasses.replace(options, dtype=_number_format(options.device))
     earlier = chosen_entries(options.manifest, options.only) if options.manifest else []
     if options.refine is not None:
         options, clips = refined(options)
@@ -110,6 +112,14 @@ def completed(entries: dict[str, Entry], defaults: Defaults) -> dict[str, Entry]
         name: dataclasses.replace(entry, **{k: v for k, v in own.items() if not getattr(entry, k)})
         for name, entry in entries.items()
     }
+
+
+def _number_format(device: str) -> str:
+    """What "auto" means here, for the manifest to tell."""
+    from soundctm.devices import usable_device
+    from soundctm.precision import number_format
+
+    return str(number_format("auto", usable_device(device))).removeprefix("torch.")
 
 
 def _cell(value: float | None) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Self
 import torch
 from tqdm.auto import tqdm
 
-from soundctm.acceleration import Compiled, compile_pipeline, lay_out
+from soundctm.acceleration import Compiled, compile_pipeline, decoders, lay_out, use_int8, why_no_int8
 from soundctm.audioldm.library import DiffusionPipeline
 from soundctm.checkpoints import Components, load_checkpoint, save_checkpoint
 from soundctm.checkpoints.card import model_card
@@ -62,6 +62,7 @@ class Assembled(DiffusionPipeline):
         self.text_stored = False  # did that folder hold the text encoder's weights?
         self._interrupt = False
         self.compiled: Compiled | None = None
+        self.quantized = False  # to int8
 
     def register_modules(self, **modules: Any) -> None:
         """Keep the components; the configuration holds the names of their classes."""
@@ -78,16 +79,39 @@ class Assembled(DiffusionPipeline):
     def to(self, *arguments: Any, dtype: torch.dtype | None = None, **options: Any) -> Self:
         """Move to a device, network and codec also to a number format; the text encoder stays float32.
 
-        It runs once per caption, and T5 overflows in float16. Raises ValueError for two number formats.
+        It runs once per caption, and T5 overflows in float16. `torch.int8` is `quantize`. Raises ValueError for two
+        number formats, and UserError for an int8 pipeline, which stays as it is.
         """
         formats = [value for value in (*arguments, dtype) if isinstance(value, torch.dtype)]
         if len(formats) > 1:
             raise ValueError(f"to() got {len(formats)} number formats; give one")
-        super().to(*(value for value in arguments if not isinstance(value, torch.dtype)), **options)
+        places = [value for value in arguments if not isinstance(value, torch.dtype)]
+        if self.quantized and (formats or any(torch.device(place).type != "cpu" for place in places)):
+            raise UserError("a pipeline of int8 stays on the CPU and in its number format; load another one")
+        super().to(*places, **options)
+        if formats == [torch.int8]:
+            return self.quantize()
         for wanted in formats:
             torch.nn.Module.to(self.network, wanted)
             self.codec.in_dtype(wanted)
-        lay_out(self.network, self.codec, self.device)
+        lay_out(self.network, self.codec, self.device, self.text_encoder)
+        return self
+
+    def quantize(self) -> Self:
+        """Let network and decoder compute on whole numbers of 8 bits from now on, in place, on CPUs made for it.
+
+        Weights take a quarter of float32's memory; docs/performance.md says what it gains and loses. Sounds are still
+        encoded in floats. Such a pipeline has no gradients (`control`), is not compiled, and cannot be saved. Raises
+        UserError where the CPU has no exact products of 8 bits.
+        """
+        if self.quantized:
+            return self
+        if (reason := why_no_int8(self.device)) is not None:
+            raise UserError(f"no int8 here: {reason}")
+        lay_out(self.network, self.codec, self.device, self.text_encoder, half=True)
+        for part in (self.network, *decoders(self.codec)):
+            use_int8(part)
+        self.quantized = True
         return self
 
     @classmethod
@@ -122,15 +146,18 @@ class Assembled(DiffusionPipeline):
         """The checkpoint in a folder, the one called "mini", or that of a hub id.
 
         weights: "ema" (default), "student" or "teacher". device: the best there is, unless given. dtype of network and
-        codec (`torch_dtype` is its older name): float32, bfloat16 or float16; the text encoder stays float32.
+        codec (`torch_dtype` is its older name): float32, bfloat16, float16, or int8 (`quantize`); the text encoder
+        stays float32.
         revision, cache_dir, token, local_files_only: of a hub id. Nothing in a checkpoint is ever run.
         Raises UserError for what is no checkpoint or lacks `weights`.
         """
         if dtype is not None and torch_dtype is not None:
             raise UserError("dtype and torch_dtype are two names of one thing; give one of them")
         hub = {"revision": revision, "cache_dir": cache_dir, "token": token, "local_files_only": local_files_only}
-        parts = load_checkpoint(path, weights, dtype=dtype or torch_dtype or torch.float32, hub=hub)
-        return cls.from_parts(parts, weights, device)
+        wanted = dtype or torch_dtype or torch.float32
+        stored = torch.float32 if wanted == torch.int8 else wanted
+        pipe = cls.from_parts(load_checkpoint(path, weights, dtype=stored, hub=hub), weights, device)
+        return pipe.quantize() if wanted == torch.int8 else pipe
 
     def save_pretrained(
         self,
@@ -150,6 +177,8 @@ class Assembled(DiffusionPipeline):
         """
         if not safe_serialization or variant is not None:
             raise UserError("checkpoints are safetensors without variants; dtype says in which number format")
+        if self.quantized:
+            raise UserError("a pipeline of int8 cannot be saved; save the one in floats that it was made of")
         parts = self.components_of_checkpoint()
         save_checkpoint(folder, parts, dtype=dtype, model_card=model_card(parts, self.card), overwrite=overwrite)
         if push_to_hub:
@@ -213,6 +242,8 @@ class Assembled(DiffusionPipeline):
         """
         if self.compiled is not None:
             raise UserError(f"this pipeline is compiled already ({self.compiled.mode})")
+        if self.quantized:
+            raise UserError("a pipeline of int8 is not compiled; compile another one")
         self.compiled = compile_pipeline(self, mode)
         return self.compiled
 

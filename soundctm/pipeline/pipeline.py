@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from soundctm.acceleration import reusing_memory
 from soundctm.control.control import Control
 from soundctm.defaults import SEED, Omega, SamplingWarning, Settings, settle
 from soundctm.denoisers import Jump, guided, guided_jump
@@ -156,7 +157,8 @@ class SoundCTMPipeline(Assembled):
         size = asked.batch_size or count
         made, audios, self._interrupt = [], [], False
         calls = settings.steps * max(1, known.repeats if known else 1)
-        with self.progress_bar(total=calls * math.ceil(count / size)) as bar:
+        bars = self.progress_bar(total=calls * math.ceil(count / size))
+        with bars as bar, reusing_memory(self._execution_device):
             on_step = reporter(self, bar.update, asked.callback_on_step_end, asked.callback_on_step_end_tensor_inputs)
             for start in range(0, count, size):
                 part = slice(start, start + size)

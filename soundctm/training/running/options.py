@@ -31,7 +31,9 @@ class RunConfig:
     total_batch_size: int = option(
         0, "rows per step over all processes, from which accumulation follows; 0 is not set", low=0
     )
-    mixed_precision: str = option("auto", "number format; auto: bf16 where it is native", choices=precision.CHOICES)
+    mixed_precision: str = option(
+        "auto", "number format; auto: bf16 where it is faster, by trying", choices=precision.CHOICES
+    )
     cpu: bool = option(False, "use the CPU even if there is a GPU")
     seed: int = option(0, "seed of weights, order and draws", low=0, high=2**62)
     num_workers: int = option(-1, "processes that prepare batches; -1: 4 beside a GPU, none on a CPU", low=-1, high=256)
@@ -72,7 +74,10 @@ def holding(config: RunConfig) -> Iterator[None]:
 def start_accelerator(config: RunConfig) -> Accelerator:
     """accelerate's view of the processes of this run, in the precision that the configuration means here."""
     state = _start_state(config)
-    return Accelerator(mixed_precision=precision.resolve(config.mixed_precision, state.device), cpu=_on_cpu(config))
+    wanted = precision.resolve(config.mixed_precision, state.device)
+    if config.mixed_precision == "auto" and highest_over_processes([wanted == "no"], state.device)[0]:
+        wanted = "no"  # processes that have measured differently agree
+    return Accelerator(mixed_precision=wanted, cpu=_on_cpu(config))
 
 
 def _start_state(config: RunConfig) -> PartialState:

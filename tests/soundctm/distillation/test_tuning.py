@@ -9,7 +9,7 @@ from recording import Again
 
 from soundctm.acceleration import Graphs
 from soundctm.distillation import Distillation, DistillationConfig, draw, tune
-from soundctm.precision import has_native_bf16
+from soundctm.precision import gains_from_bf16
 
 SHORT = {"num_heun_step": 1, "num_heun_step_random": False}
 
@@ -88,7 +88,7 @@ def test_frozen_networks_may_stay_in_float32_within_autocast(net, precision):
     assert before == (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)
 
 
-@pytest.mark.skipif(not has_native_bf16("cpu"), reason="bfloat16 is emulated on this CPU, and slow")
+@pytest.mark.skipif(not gains_from_bf16("cpu"), reason="bfloat16 is slow on this CPU")
 @over_both
 def test_frozen_networks_in_bfloat16_change_the_loss_a_little(untuned, net):
     result, before = run(net, frozen_precision="bf16")[0].total.detach(), untuned[net.NAME][0].total.detach()
