@@ -1,12 +1,15 @@
 """What control costs and reaches: captions x target curves x methods on a checkpoint.
 
     python -m benchmarks.control --corpus data/corpus --output_dir outputs/control            # 100 captions, 4 curves
-    python -m benchmarks.control --corpus data/corpus --output_dir outputs/control --captions 20 --curves rise two-hits
+    python -m benchmarks.control --corpus data/corpus --output_dir outputs/control_25 --captions 25
 
 One row per method and number of steps: the intensity error (dB^2, mean over frames, clips and curves, of the waveform),
-the class accuracy (soundctm.evaluation.models.class_accuracy), FAD over YAMNet's embeddings against the real training
-clips, and seconds per clip. A row that is finished is kept in OUTPUT_DIR/results.json, so the same command goes on
-where it stopped; other options need another folder. Captions: data/class_prompts.csv, classes in turn.
+the class accuracy by two judges (`benchmarks.judging`: one fitted on real clips as they are, one that knows courses of
+loudness), FAD over YAMNet's embeddings against real training clips, and CPU seconds per clip. `gain` has no network in
+it: the clip is multiplied by what gives it the curve, so that real clips tell what following a curve alone costs.
+
+What is measured is kept in OUTPUT_DIR, one file per row and curve, so the same command goes on where it stopped; other
+captions need another folder. Captions: data/class_prompts.csv, classes in turn.
 """
 
 from __future__ import annotations
@@ -20,35 +23,37 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 
+from benchmarks.judging import JUDGES, Judges, turned
 from soundctm.command import exit_code
 from soundctm.control import SHAPES, Control, Objective, intensity, shape
-from soundctm.data.corpus import DATA_FOLDER, load_corpus, present_rows
+from soundctm.data.corpus import DATA_FOLDER
 from soundctm.errors import UserError
-from soundctm.evaluation.models import class_accuracy
-from soundctm.evaluation.models.classes import CLASSES, NAMES, rows_by_class
-from soundctm.evaluation.models.classifier import LinearClassifier, clip_features, per_class_accuracy
-from soundctm.evaluation.statistics.frechet import frechet_distance
-from soundctm.files import write_whole
+from soundctm.evaluation.models.classes import NAMES
+from soundctm.files import whole_file, write_whole
 from soundctm.pipeline import SoundCTMPipeline
 from soundctm.seeds import clip_seeds
 
 log = logging.getLogger(__name__)
 
-SEED = 3
-# name, steps, method (None: no control), options of Control
-METHODS = (
-    ("none", 1, None, {}),
-    ("none", 4, None, {}),
-    ("noise", 1, "noise", {}),
-    ("noise, decoded with 4", 4, "noise", {}),
-    ("network", 4, "network", {}),
-    ("mean", 1, "mean", {}),
-    ("mean", 4, "mean", {}),
-    ("mean, to 150 dB^2", 4, "mean", {"threshold": 150.0}),
-)
+SEED, REAL_PER_CLASS = 3, 5
+ROWS: dict[str, tuple[int, str | None, dict[str, Any]]] = {  # name: steps (0: real clips), method, options of Control
+    "real clips": (0, None, {}),
+    "real clips, gain": (0, "gain", {}),
+    "none, 1 step": (1, None, {}),
+    "none, 4 steps": (4, None, {}),
+    "gain, 4 steps": (4, "gain", {}),
+    "nearest of 16, 1 step": (1, "noise", {"candidates": 16, "iterations": 0}),
+    "noise, 1 step": (1, "noise", {}),
+    "noise, decoded with 4": (4, "noise", {}),
+    "network, 4 steps": (4, "network", {}),
+    "mean, 1 step": (1, "mean", {}),
+    "mean, 4 steps": (4, "mean", {}),
+}
 
 
 def prompts(count: int) -> list[dict[str, str]]:
@@ -60,50 +65,71 @@ def prompts(count: int) -> list[dict[str, str]]:
     return [row for row in turns if row is not None][:count]
 
 
-class Judge:
-    """Class accuracy and FAD of waveforms, by YAMNet and a classifier fitted on real clips."""
+class Bench:
+    """Makes and measures the clips of one row and one curve; what comes from no curve is made once."""
 
-    def __init__(self, corpus: Path) -> None:
-        rows = present_rows(load_corpus(corpus), corpus)
-        train = [r for members in rows_by_class(r for r in rows if r.split == "train").values() for r in members]
-        self.net = class_accuracy.load_yamnet()
-        known = class_accuracy.real_items(train, corpus, self.net, class_accuracy.ITEMS_PER_CLASS)
-        self.real = known.features
-        self.classifier = LinearClassifier(len(CLASSES)).fit(known.features, known.targets)
+    def __init__(self, args: argparse.Namespace, judges: Judges) -> None:
+        self.args, self.judges, self.free = args, judges, {}
+        self.pipe = SoundCTMPipeline.from_pretrained(args.checkpoint, device=args.device)
+        self.seconds = self.pipe.defaults.seconds or self.pipe.codec.default_seconds
+        rows = prompts(args.captions)
+        self.captions, self.labels = [row["caption"] for row in rows], [row["label"] for row in rows]
 
-    def __call__(self, waveforms: torch.Tensor, labels: Sequence[str]) -> tuple[float, float]:
-        features, _ = clip_features(self.net, waveforms)
-        targets = torch.tensor([NAMES.index(label) for label in labels])
-        per_class = per_class_accuracy(self.classifier.predict(features), targets, NAMES)
-        return sum(per_class.values()) / len(per_class), frechet_distance(self.real, features, level=None).value
+    def made(self, steps: int, control: Control | None = None) -> torch.Tensor:
+        """Waveforms [captions, n]."""
+        seeds = clip_seeds(SEED, self.captions)
+        clips = self.pipe(self.captions, steps, seed=seeds, batch_size=self.args.batch_size, control=control)
+        return torch.from_numpy(clips.audios)
+
+    def unled(self, steps: int) -> torch.Tensor:
+        """Clips without control, or real ones."""
+        if steps not in self.free:
+            self.free[steps] = self.made(steps) if steps else self.judges.clips(REAL_PER_CLASS, known=False)[0]
+        return self.free[steps]
+
+    def part(self, name: str, curve: str) -> dict[str, torch.Tensor]:
+        """Errors [clips], features [clips, D] and seconds per clip."""
+        steps, method, options = ROWS[name]
+        objective, begun = Objective(intensity, shape(curve, self.seconds)), time.process_time()
+        rate = self.pipe.codec.sampling_rate
+        if method in (None, "gain"):
+            clips = self.unled(steps)
+            if method == "gain":
+                frames = len(intensity_of(clips[:1], rate)[0])
+                clips = turned(clips, rate, objective.values(frames)[None].to(clips))
+        else:
+            clips = self.made(steps, Control(objective, method, **options))
+        took = (time.process_time() - begun) / len(clips)
+        errors = objective.error_of_waveform(clips, rate)
+        return {"errors": errors, "features": self.judges.features(clips), "seconds": torch.tensor(took)}
 
 
-def measure(pipe, judge, rows, curves, batch_size, steps, method, options) -> dict[str, float]:
-    """One row of the table."""
-    captions, labels = [row["caption"] for row in rows], [row["label"] for row in rows]
-    seeds, seconds = clip_seeds(SEED, captions), pipe.defaults.seconds or pipe.codec.default_seconds
-    errors, waveforms, begun = [], [], time.perf_counter()
-    for name in curves:
-        objective = Objective(intensity, shape(name, seconds))
-        control = None if method is None else Control(objective, method, **options)
-        made = pipe(captions, steps, seed=seeds, batch_size=batch_size, control=control)
-        audio = torch.from_numpy(made.audios)
-        errors.append(objective.error_of_waveform(audio, made.sampling_rate).mean().item())
-        waveforms.append(audio)
-    took = (time.perf_counter() - begun) / (len(rows) * len(curves))
-    accuracy, fad = judge(torch.cat(waveforms), labels * len(curves))
-    return {"error": sum(errors) / len(errors), "fad": fad, "accuracy": accuracy, "seconds": took} | {
-        f"error {name}": error for name, error in zip(curves, errors, strict=True)
-    }
+def intensity_of(waveforms: torch.Tensor, rate: int) -> torch.Tensor:
+    """The measure itself, [B, frames]."""
+    from soundctm.control import Sound
+
+    return intensity(Sound.of_waveform(waveforms, rate))
+
+
+def summary(parts: Sequence[dict[str, torch.Tensor]], labels: Sequence[str], judges: Judges) -> dict[str, float]:
+    """One row of the table, over the curves that are there."""
+    features = torch.cat([part["features"] for part in parts])
+    row = {judge: judges.accuracy(judge, features, list(labels) * len(parts)) for judge in JUDGES}
+    row["error"] = float(torch.cat([part["errors"] for part in parts]).mean())
+    return row | {"fad": judges.fad(features), "seconds": max(float(part["seconds"]) for part in parts)}
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
     """The results in markdown."""
-    lines = ["| method | steps | error, dB² | FAD-YAMNet | class accuracy | s per clip |", "|---|---|---|---|---|---|"]
-    for key, row in results.items():
-        name, steps = key.rsplit(" | ", 1)
-        values = f"{row['error']:.1f} | {row['fad']:.0f} | {row['accuracy']:.3f} | {row['seconds']:.2f}"
-        lines.append(f"| {name} | {steps} | {values} |")
+    lines = [
+        "| method | error, dB² | class accuracy | by the judge of levels | FAD-YAMNet | CPU s per clip |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in results.items():
+        cost = "" if name.startswith("real") else f"{row['seconds']:.2f}"
+        lines.append(
+            f"| {name} | {row['error']:.0f} | {row['plain']:.3f} | {row['levels']:.3f} | {row['fad']:.0f} | {cost} |"
+        )
     return "\n".join(lines)
 
 
@@ -111,20 +137,24 @@ def run(args: argparse.Namespace) -> None:
     """Measure what is not there yet and print the table."""
     folder = Path(args.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    path, asked = folder / "results.json", {n: getattr(args, n) for n in ("checkpoint", "captions", "curves")}
-    stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"asked": asked, "rows": {}}
-    if stored["asked"] != asked:
-        raise UserError(f"{path} holds the results of {stored['asked']}; give another --output_dir")
-    missing = [item for item in METHODS if f"{item[0]} | {item[1]}" not in stored["rows"]]
-    if missing:
-        pipe = SoundCTMPipeline.from_pretrained(args.checkpoint, device=args.device)
-        judge, rows = Judge(Path(args.corpus)), prompts(args.captions)
-    for name, steps, method, options in missing:
-        row = measure(pipe, judge, rows, args.curves, args.batch_size, steps, method, options)
-        stored["rows"][f"{name} | {steps}"] = row
-        write_whole(path, json.dumps(stored, indent=2) + "\n")
-        log.info("%s, %d steps: %s", name, steps, {key: round(value, 3) for key, value in row.items()})
-    print(table(stored["rows"]))
+    path, asked = folder / "asked.json", {name: getattr(args, name) for name in ("checkpoint", "captions")}
+    if path.is_file() and (stored := json.loads(path.read_text(encoding="utf-8"))) != asked:
+        raise UserError(f"{folder} holds the results of {stored}; give another --output_dir")
+    write_whole(path, json.dumps(asked) + "\n")
+    judges = Judges(Path(args.corpus), folder / "judges.safetensors")
+    bench = Bench(args, judges)
+    results, real = {}, judges.clips(REAL_PER_CLASS, known=False)[1]
+    for name in args.rows or ROWS:
+        parts = []
+        for curve in args.curves:
+            place = folder / f"{name}, {curve}.safetensors"
+            if not place.is_file():
+                with whole_file(place) as file:
+                    save_file(bench.part(name, curve), file)
+            parts.append(load_file(place))
+        results[name] = summary(parts, bench.labels if ROWS[name][0] else real, judges)
+        log.info("%s: %s", name, {key: round(value, 3) for key, value in results[name].items()})
+    print(table(results))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -135,6 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output_dir", default="outputs/control")
     parser.add_argument("--captions", type=int, default=100)
     parser.add_argument("--curves", nargs="+", default=list(SHAPES), choices=list(SHAPES))
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), help="of the table; default: all")
     parser.add_argument("--batch_size", type=int, default=20)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args(arguments)

@@ -25,6 +25,8 @@ class Control:
     network; "mean" moves the clean estimate by its own gradient. iterations and strength: None is the method's own.
     window: the guided steps, those that start between two shares of the way from sigma_max (0) to sigma_min (1); has no
     meaning for "noise". threshold: an error, in squared units of the measure, at which a clip is left alone.
+    candidates: initial noises that are tried at one step before, of which the nearest is taken; 0 iterations leave it
+    at that.
     on_step(k, errors [B]) is called at every iteration of "noise". Raises UserError for values outside their ranges.
     """
 
@@ -34,13 +36,16 @@ class Control:
     strength: float | None = None
     window: tuple[float, float] = (0.0, 1.0)
     threshold: float = 1.0
+    candidates: int = 1
     on_step: OnStep | None = None
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise UserError(f"no control method {self.method!r}; they are {', '.join(METHODS)}")
-        if self.iterations is not None and self.iterations < 1:
-            raise UserError(f"{self.iterations} control iterations; at least 1 is needed")
+        if self.candidates < 1:
+            raise UserError(f"{self.candidates} control candidates; at least 1 is needed")
+        if self.iterations is not None and self.iterations < (1 if self.candidates == 1 else 0):
+            raise UserError(f"{self.iterations} control iterations; at least 1 is needed, or several candidates")
         if self.strength is not None and not (math.isfinite(self.strength) and self.strength > 0):
             raise UserError(f"the control strength is {self.strength}; it must be above 0")
         first, last = self.window

@@ -4,6 +4,9 @@
     mean-guided           after the jump, move the clean estimate against its own gradient; the network is not asked
     initial noise         before sampling, find a noise whose clip at one step follows the target (as DITTO-2 does)
 
+Each may begin with the nearest of several noises, which costs no gradient and leaves a clip what the network makes of
+it: the less there is left to move, the less a clip is moved away from its caption.
+
 The first two are jumps made of a jump, so they go with every sampler and edit. Moves are free of scale: the length of a
 step is that which would bring the loss to zero were its root linear (Gauss-Newton along the gradient; Polyak's step
 twice), limited to a share `reach` of what is moved.
@@ -19,6 +22,8 @@ from soundctm.control.objective import Loss
 from soundctm.denoisers import Jump
 from soundctm.schedule import append_dims
 from soundctm.steering import Change
+
+AIM = 0.95  # of the threshold's root: a move that is to end below it ends here
 
 OnStep = Callable[[int, torch.Tensor], None]  # (iteration, loss of every clip [B])
 
@@ -43,8 +48,9 @@ def descend(
 ) -> torch.Tensor:  # fmt: skip
     """`x` moved `iterations` times down the slope of `loss`; a row stops once its loss is below `threshold`.
 
-    `smooth` maps a gradient to a direction. A row's step is 2 loss / <gradient, direction>, and never longer than
-    `reach` times the row; of all points seen, each row keeps its best.
+    `smooth` maps a gradient to a direction. A row's step is 2 loss / <gradient, direction>, shortened so that it ends
+    a little below `threshold`, and never longer than `reach` times the row; of all points seen, each row keeps its
+    best.
     """
     best, lowest = x, None
     for k in range(iterations + 1):
@@ -56,8 +62,10 @@ def descend(
             break
         direction = slope if smooth is None else smooth(slope)
         along = (slope * direction).flatten(1).sum(1)
+        # were the root of the loss linear: the share of the way to zero that ends at AIM of the threshold's root
+        share = 1 - AIM * (threshold / values.clamp_min(1e-20)).sqrt().clamp_max(1)
         length = torch.minimum(
-            2 * values / along.clamp_min(1e-20), reach * norms(x) / norms(direction).clamp_min(1e-20)
+            2 * values * share / along.clamp_min(1e-20), reach * norms(x) / norms(direction).clamp_min(1e-20)
         )
         length = torch.where(values > threshold, length, torch.zeros_like(length))
         x = x - append_dims(length, x.ndim) * direction
@@ -103,14 +111,28 @@ def bands_together(slope: torch.Tensor, alone: float = 0.1) -> torch.Tensor:
     return (1 - alone) * mean + alone * slope
 
 
+def nearest_noise(
+    clean: Callable[[torch.Tensor], torch.Tensor], loss: Loss, noise: torch.Tensor,
+    draw: Callable[[], torch.Tensor], count: int,
+) -> torch.Tensor:  # fmt: skip
+    """Of `noise` and `count` - 1 more draws, each row's own whose clip `clean`(noise), made at one step, is nearest."""
+    lowest = loss(clean(noise))
+    for _ in range(count - 1):
+        other = draw()
+        values = loss(clean(other))
+        noise = torch.where(append_dims(values < lowest, noise.ndim), other, noise)
+        lowest = torch.minimum(values, lowest)
+    return noise
+
+
 def optimise_noise(
     clean: Callable[[torch.Tensor], torch.Tensor], loss: Loss, noise: torch.Tensor, iterations: int, rate: float,
     threshold: float = 0.0, on_step: OnStep | None = None,
 ) -> torch.Tensor:  # fmt: skip
     """A standard normal [B, C, ...] near `noise` whose clip `clean`(noise), made at one step, has a small loss.
 
-    Adam with step `rate`; every row's norm is put back to what it was after each. Ends when all losses are below
-    `threshold`, and every row keeps the best noise seen.
+    Adam with step `rate`; every row's norm is put back to what it was after each. A row keeps the best noise seen, and
+    the first one below `threshold`: however long the others of its batch take, it is not moved farther than it need be.
     """
     size = norms(noise)
     best, lowest = noise, torch.full((len(noise),), torch.inf, device=noise.device)
@@ -118,7 +140,7 @@ def optimise_noise(
     optimiser = torch.optim.Adam([e], lr=rate)
     for k in range(iterations + 1):
         values, slope = gradient(lambda e: loss(clean(e)), e)
-        better = values < lowest
+        better = (values < lowest) & (lowest > threshold)
         best = torch.where(append_dims(better, e.ndim), e.detach(), best).clone()
         lowest = torch.where(better, values, lowest)
         if on_step is not None:

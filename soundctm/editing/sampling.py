@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from soundctm.control.control import NETWORK, NOISE, Control
-from soundctm.control.guidance import mean_guidance, optimise_noise, through_network
+from soundctm.control.guidance import mean_guidance, nearest_noise, optimise_noise, through_network
 from soundctm.denoisers import Jump
 from soundctm.editing.windows import windowed
 from soundctm.errors import UserError
@@ -105,8 +105,10 @@ def sample(
     noise = draw() if initial is None else initial.to(like)
     over = lambda prompts: windowed(jump_of(prompts), window, steering.loop)  # noqa: E731
     jump = over(prompts)
+    mix: Callable[[torch.Tensor], torch.Tensor] = lambda noise: noise  # noqa: E731
     if steering.blend is not None:
-        noise, jump = _blend(steering.blend, over, prompts, noise, jump)
+        mix, jump = _blend(steering.blend, over, prompts, noise, jump)
+        noise = mix(noise)
 
     strength = 1.0 if known is None else known.strength
     if strength == 0:
@@ -118,7 +120,7 @@ def sample(
 
     control = steering.control
     if control is not None:
-        noise, jump = _controlled(control, jump, codec, schedule, sigmas, begin, noise)
+        noise, jump = _controlled(control, jump, codec, schedule, sigmas, begin, noise, lambda: mix(draw()))
     z = begin(noise)
     mask = None if known is None or known.mask is None else known.mask.to(z)
     if mask is not None and known.repeats:
@@ -135,15 +137,17 @@ def _blend(
     prompts: Sequence[str],
     noise: torch.Tensor,
     jump: Jump,
-) -> tuple[torch.Tensor, Jump]:
-    """Noise and jump with their second halves mixed in."""
+) -> tuple[Callable[[torch.Tensor], torch.Tensor], Jump]:
+    """What mixes the second noise into a draw like `noise`, and the jump with the second caption's mixed in."""
     weights = blend.weights(noise.shape[2], noise.ndim).to(noise)
+    mix: Callable[[torch.Tensor], torch.Tensor] = lambda noise: noise  # noqa: E731
     if blend.seed is not None:
         others = [torch.Generator().manual_seed(number) for number in clip_seeds(blend.seed, prompts)]
-        noise = blend_noise(noise, clip_noise(noise.shape[1:], others, noise), weights)
+        second = clip_noise(noise.shape[1:], others, noise)
+        mix = lambda noise: blend_noise(noise, second, weights)  # noqa: E731
     if blend.prompt is not None:
         jump = blended(jump, jump_of([blend.prompt] * len(prompts)), weights)
-    return noise, jump
+    return mix, jump
 
 
 def _controlled(
@@ -154,12 +158,17 @@ def _controlled(
     sigmas: torch.Tensor,
     begin: Callable[[torch.Tensor], torch.Tensor],
     noise: torch.Tensor,
+    draw: Callable[[], torch.Tensor],
 ) -> tuple[torch.Tensor, Jump]:
-    """Noise and jump so that the control's objective is followed."""
+    """Noise and jump so that the control's objective is followed. `draw` gives further noises."""
     loss, active = control.objective.loss(codec), control.active(schedule.fraction)
     options = control.count, control.step, control.threshold
+    one_step = lambda e: jump(begin(e), sigmas[0], sigmas[-1])  # noqa: E731
+    noise = nearest_noise(one_step, loss, noise, draw, control.candidates) if control.candidates > 1 else noise
+    if control.count == 0:
+        return noise, jump
     if control.method == NOISE:
-        noise = optimise_noise(lambda e: jump(begin(e), sigmas[0], sigmas[-1]), loss, noise, *options, control.on_step)
+        noise = optimise_noise(one_step, loss, noise, *options, control.on_step)
     elif control.method == NETWORK:
         jump = through_network(jump, loss, schedule.sigma_min, *options, active)
     else:

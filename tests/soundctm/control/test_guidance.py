@@ -6,7 +6,15 @@ from gaussian import flow
 from helpers import close
 
 from soundctm.control import Control, Curve, Objective, intensity
-from soundctm.control.guidance import bands_together, descend, gradient, mean_guidance, optimise_noise, through_network
+from soundctm.control.guidance import (
+    bands_together,
+    descend,
+    gradient,
+    mean_guidance,
+    nearest_noise,
+    optimise_noise,
+    through_network,
+)  # fmt: skip
 from soundctm.errors import UserError
 from soundctm.samplers import SAMPLERS
 from soundctm.schedule import SigmaSchedule
@@ -55,6 +63,31 @@ def test_a_noise_is_found_and_stays_a_noise():
     assert loss(clean(e)).max() <= 3e-2 and len(seen) < 200
     close(e.flatten(1).norm(dim=1), noise().flatten(1).norm(dim=1), 1e-6)
     assert all((b <= a).all() for a, b in zip(seen[:-1], seen[1:], strict=True))
+
+
+def test_a_noise_that_is_near_enough_is_left_while_others_are_not():
+    """What a row becomes does not depend on how long the others of its batch take."""
+    clean = lambda e: flow(80 * e, torch.tensor(80.0), torch.tensor(0.002))  # noqa: E731
+    alone = optimise_noise(clean, loss, noise()[:1], 200, 0.02, 0.1)
+    target = lambda z: loss(z) * torch.tensor([1.0, 50.0], dtype=torch.float64)[: len(z)]  # noqa: E731
+    both = optimise_noise(clean, target, noise(), 200, 0.02, 0.1)
+    close(both[:1], alone, 1e-12)
+    assert loss(clean(alone)).item() > 0.05, "not moved farther than it need be"
+
+
+def test_the_nearest_of_several_noises():
+    clean = lambda e: flow(80 * e, torch.tensor(80.0), torch.tensor(0.002))  # noqa: E731
+    others = [noise(8)[2 * k : 2 * k + 2] for k in range(1, 4)]
+    draws = iter(others)
+    e = nearest_noise(clean, loss, noise(), lambda: next(draws), 4)
+    errors = torch.stack([loss(clean(x)) for x in (noise(), *others)])
+    close(loss(clean(e)), errors.min(0).values, 1e-12)
+    assert torch.equal(nearest_noise(clean, loss, noise(), lambda: next(draws), 1), noise())
+
+
+def test_a_move_ends_a_little_below_the_threshold():
+    moved = loss(descend(loss, noise(), 1, 10.0, threshold=0.01))
+    assert (moved <= 0.01).all() and (moved > 0.8 * 0.01).all()
 
 
 def test_rows_do_not_mix():
@@ -110,6 +143,7 @@ def test_nothing_changed_is_the_jump():
 
 @pytest.mark.parametrize("options, words", [
     ({"method": "magic"}, "noise, network, mean"), ({"iterations": 0}, "at least 1"), ({"strength": 0.0}, "above 0"),
+    ({"candidates": 0}, "0 control candidates"), ({"candidates": 4, "iterations": -1}, "at least 1"),
     ({"window": (0.5, 0.5)}, "must rise"), ({"threshold": -1.0}, "0 or more"),
 ])  # fmt: skip
 def test_refusals(options, words):
