@@ -16,7 +16,8 @@ import numpy as np
 from soundctm.control import METHODS, Control, Objective, intensity, shape
 from soundctm.editing import Blend
 from soundctm.files import write_whole
-from soundctm.inference.spectrogram import draw_levels, mel_power, new_figure, png_bytes, to_db, write_title
+from soundctm.inference.spectrogram import draw_levels, new_figure, png_bytes, write_title
+from soundctm.mels import mel_power, to_db
 from soundctm.pipeline import SoundCTMPipeline
 
 ROOT = Path(__file__).resolve().parents[1]

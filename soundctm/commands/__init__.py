@@ -30,6 +30,7 @@ COMMANDS = {
     "generate": Command("soundctm.commands.generate", "sounds from captions: a file, or a folder of wavs"),
     "edit": Command("soundctm.commands.edit", "an existing sound varied, repaired, extended, looped"),
     "serve": Command("soundctm.commands.serve", "a model over HTTP: sounds, edits, jobs with progress"),
+    "studio": Command("soundctm.studio.run", "a page in the browser: drafts, choosing, editing, history"),
     "train": Command("soundctm.training.run", "the parts of the model: codec, teacher, student", "command"),
     "evaluate": Command("soundctm.evaluation.folders.run", "scores of generated sounds against real ones"),
     "convert": Command("soundctm.checkpoints.convert", "official checkpoints into a folder, and back"),

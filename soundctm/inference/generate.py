@@ -105,7 +105,7 @@ def generate(
             if made.silence and not options.keep_silent:
                 silent.append(made.silence)
             else:
-                _write(folder / made.entry.file, made, manifest, options.save_spectrograms)
+                write_made(folder / made.entry.file, made, manifest, options.save_spectrograms)
             bar.update()
     return silent
 
@@ -131,7 +131,7 @@ def draw_missing(folder: Path, entries: Sequence[Entry]) -> None:
             save_spectrogram(wav.with_suffix(".png"), audio, rate, entry.caption)
 
 
-def _write(path: Path, made: Made, manifest: Manifest, spectrogram: bool) -> None:
+def write_made(path: Path, made: Made, manifest: Manifest, spectrogram: bool = False) -> None:
     """Write picture, line and wav; an older clip is there until the new one takes its place. Raises UserError."""
     replaces, picture, entry = path.exists(), path.with_suffix(".png"), made.entry
     if spectrogram:

@@ -13,6 +13,7 @@ import dataclasses
 import io
 import logging
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,9 +98,10 @@ class Manifest:
             inside(self.path.parent, entry.file, self.path, links=True)
         return {entry.file: entry for entry in entries}
 
-    def prepare(self) -> None:
-        """Write the file anew: one line per clip, and none that was interrupted. Raises UserError."""
-        lines = [_line(_values(entry)) for entry in self.read().values()]
+    def prepare(self, without: Collection[str] = ()) -> None:
+        """Write the file anew: one line per clip but for those `without`, and none that was interrupted. Raises
+        UserError."""
+        lines = [_line(_values(entry)) for entry in self.read().values() if entry.file not in without]
         write_whole(self.path, "\n".join([_line(COLUMNS), *lines]) + "\n")
         self._mine = []
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import os
 import textwrap
@@ -10,8 +9,6 @@ import warnings
 
 import matplotlib
 import numpy as np
-import torch
-import torchaudio.functional as F
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -19,42 +16,9 @@ from matplotlib.image import AxesImage
 
 from soundctm.data.names import shown
 from soundctm.files import write_whole
+from soundctm.mels import MELS, RANGE_DB, mel_db, ticks
 
-FFT, HOP, MELS = 1024, 160, 128
-RANGE_DB = 80.0  # below the loudest point
-LEAST_TOP_DB = -30.0  # re a sine at full scale: quieter clips are not drawn as if they were loud
 COLOURS = "magma"
-
-
-def mel_power(audio: np.ndarray, sampling_rate: int) -> np.ndarray:
-    """Power of `audio` [samples] on slaney mels [MELS, frames], one frame every HOP samples."""
-    wave = torch.as_tensor(np.asarray(audio, np.float32))
-    window = torch.hann_window(FFT)
-    power = torch.stft(wave, FFT, HOP, window=window, pad_mode="constant", return_complex=True).abs().square()
-    bank = F.melscale_fbanks(
-        FFT // 2 + 1, 0.0, sampling_rate / 2, MELS, sampling_rate, norm="slaney", mel_scale="slaney"
-    )
-    return (bank.T @ power).numpy()
-
-
-@functools.lru_cache(maxsize=8)
-def full_scale(sampling_rate: int) -> float:
-    """The largest `mel_power` of a sine of about 1 kHz and amplitude 1."""
-    frequency = np.round(1000.0 * FFT / sampling_rate) * sampling_rate / FFT
-    time = np.arange(4 * FFT) / sampling_rate
-    return float(mel_power(np.sin(2 * np.pi * frequency * time), sampling_rate).max())
-
-
-def to_db(power: np.ndarray, top: float | None = None) -> np.ndarray:
-    """`power` in dB below `top` (default: its own maximum), at least -RANGE_DB; silence is -RANGE_DB."""
-    top = max(float(power.max()) if top is None else top, 1e-10)
-    return 10.0 * np.log10(np.maximum(power / top, 10.0 ** (-RANGE_DB / 10.0)))
-
-
-def mel_db(audio: np.ndarray, sampling_rate: int) -> np.ndarray:
-    """`mel_power` of `audio` [samples] in dB [MELS, frames]; 0 is its own maximum, at least LEAST_TOP_DB."""
-    power = mel_power(audio, sampling_rate)
-    return to_db(power, max(float(power.max()), full_scale(sampling_rate) * 10 ** (LEAST_TOP_DB / 10)))
 
 
 def draw_levels(axes: Axes, levels: np.ndarray, seconds: float, sampling_rate: int) -> AxesImage:
@@ -62,9 +26,8 @@ def draw_levels(axes: Axes, levels: np.ndarray, seconds: float, sampling_rate: i
     image = axes.imshow(
         levels, origin="lower", aspect="auto", cmap=COLOURS, extent=(0.0, seconds, 0.0, MELS), vmin=-RANGE_DB, vmax=0.0
     )
-    ticks = [hz for hz in (250, 500, 1000, 2000, 4000, 8000, 16000) if hz <= sampling_rate / 2]
-    top = _slaney_mel(sampling_rate / 2)
-    axes.set_yticks([_slaney_mel(hz) / top * MELS for hz in ticks], labels=[str(hz) for hz in ticks])
+    named = ticks(sampling_rate)
+    axes.set_yticks([place * MELS for _, place in named], labels=[str(hz) for hz, _ in named])
     return image
 
 
@@ -111,8 +74,3 @@ def spectrogram_figure(audio: np.ndarray, sampling_rate: int, title: str) -> Fig
     write_title(axes, title)
     figure.colorbar(image, ax=axes, label="dB")
     return figure
-
-
-def _slaney_mel(hz: float) -> float:
-    """Linear below 1 kHz, logarithmic above."""
-    return hz / (200.0 / 3.0) if hz < 1000.0 else 15.0 + 27.0 * float(np.log(hz / 1000.0)) / float(np.log(6.4))

@@ -10,19 +10,8 @@ import numpy as np
 from PIL import Image
 
 from soundctm.evaluation.pages.sounds import NamedSound
-from soundctm.inference.spectrogram import (
-    COLOURS,
-    LEAST_TOP_DB,
-    RANGE_DB,
-    draw_levels,
-    full_scale,
-    mel_db,
-    mel_power,
-    new_figure,
-    png_bytes,
-    to_db,
-    write_title,
-)
+from soundctm.inference.spectrogram import COLOURS, draw_levels, new_figure, png_bytes, write_title
+from soundctm.mels import LEAST_TOP_DB, RANGE_DB, full_scale, mel_db, mel_power, to_db
 
 CELL_WIDTH, CELL_HEIGHT = 4.2, 1.5  # inches of a spectrogram in a sheet, at 100 dots each
 LEFT, RIGHT, ABOVE, BETWEEN, BELOW, HEAD = 0.6, 0.2, 0.25, 0.35, 0.5, 0.4  # inches around them

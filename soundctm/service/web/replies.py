@@ -56,6 +56,11 @@ def _warned(job: Job) -> dict[str, str]:
 
 
 def _file(content: bytes, media: str, name: str, headers: dict[str, str]) -> Response:
+    return Response(content, media_type=media, headers={**attached(name), **headers})
+
+
+def attached(name: str) -> dict[str, str]:
+    """The header by which browsers save an answer under `name`."""
     plain = name.encode("ascii", "replace").decode("ascii").replace("?", "_")
     shown = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
-    return Response(content, media_type=media, headers={"Content-Disposition": shown, **headers})
+    return {"Content-Disposition": shown}

@@ -20,7 +20,7 @@ from soundctm.inference.finishing import (
     loudness,
     onset,
 )
-from soundctm.inference.spectrogram import RANGE_DB, mel_db
+from soundctm.mels import RANGE_DB, mel_db
 
 RATE = 16_000
 
