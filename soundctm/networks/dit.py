@@ -23,7 +23,7 @@ from diffusers.models.attention_processor import StableAudioAttnProcessor2_0
 from diffusers.models.embeddings import get_1d_rotary_pos_embed
 from torch import nn
 
-from soundctm.networks.base import Depth, Network, StudentNetwork, TeacherNetwork, check_depth, refuse_latents
+from soundctm.networks.base import Depth, Network, StudentNetwork, TeacherNetwork, check_depth, hooked, refuse_latents
 from soundctm.text.conditioning import TextConditioning
 
 ROTATED = 2  # a head rotates its first 1 / ROTATED channels
@@ -160,6 +160,11 @@ class _DiT(StableAudioDiTModel, Network):
         """With text of one token: what leads to queries and keys of cross attention."""
         blocks = self.transformer_blocks if one_token else ()
         return [part.weight for block in blocks for part in (block.norm2, block.attn2.to_q, block.attn2.to_k)]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number format of the weights. (The library asks every layer in every call, with hooks or without.)"""
+        return super().dtype if hooked(self) else self.last_weight.dtype
 
     @property
     def last_weight(self) -> nn.Parameter:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from soundctm.audioldm.library import TimestepEmbedding, Timesteps, UNet2DConditionModel
-from soundctm.networks.base import Depth, Network, StudentNetwork, TeacherNetwork, refuse_latents
+from soundctm.networks.base import Depth, Network, StudentNetwork, TeacherNetwork, hooked, refuse_latents
 from soundctm.networks.features import feature_maps
 from soundctm.text.conditioning import TextConditioning
 
@@ -58,6 +58,11 @@ class _UNet(UNet2DConditionModel, Network):
         return feature_maps(
             self, depth, z.to(self.dtype), t.float(), text.hidden.to(self.dtype), encoder_attention_mask=text.mask
         )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number format of the weights. (The library asks every layer in every call, with hooks or without.)"""
+        return super().dtype if hooked(self) else self.last_weight.dtype
 
     @property
     def last_weight(self) -> nn.Parameter:

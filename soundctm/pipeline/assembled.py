@@ -21,6 +21,7 @@ from soundctm.denoisers import StudentDenoiser, TeacherDenoiser
 from soundctm.devices import default_device
 from soundctm.errors import UserError
 from soundctm.networks import Network
+from soundctm.networks.base import hooked
 from soundctm.schedule import SigmaSchedule
 from soundctm.text import TextEncoder
 
@@ -224,6 +225,12 @@ class Assembled(DiffusionPipeline):
     def dtype(self) -> torch.dtype:
         """The number format of the network."""
         return self.network.dtype
+
+    @property
+    def _execution_device(self) -> torch.device:
+        """Where the network computes. (The library's own answer takes milliseconds, and is needed for hooks alone.)"""
+        parts = [part for part in self.components.values() if isinstance(part, torch.nn.Module)]
+        return super()._execution_device if any(map(hooked, parts)) else self.network.last_weight.device
 
     @property
     def denoiser(self) -> StudentDenoiser | TeacherDenoiser:
