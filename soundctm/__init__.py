@@ -1,4 +1,4 @@
-"""SoundCTM: text to sound in one network step, refined by more steps (Saito et al., ICLR 2025).
+"""SoundCTM: text to sound in one to a few network steps (Saito et al., ICLR 2025).
 
     from soundctm import SoundCTMPipeline
 

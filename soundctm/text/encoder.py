@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # imported sparingly by soundctm.text.sources
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 BATCH = 64  # captions of equal length that go through the encoder together
+MOST_TOKENS = 512  # of a caption, where neither tokenizer nor model has a limit
 
 
 class TextEncoder(nn.Module):
@@ -102,7 +103,8 @@ class TextEncoder(nn.Module):
     def max_length(self) -> int:
         """Most tokens per caption; what is longer is cut."""
         limits = (self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", None))
-        return min(limit for limit in limits if limit)
+        # A tokenizer that says nothing has 1e30, which is none; T5 has no positions that would end.
+        return min((limit for limit in limits if limit and limit < 1_000_000), default=MOST_TOKENS)
 
     def train(self, mode: bool = True) -> TextEncoder:
         """Stays in eval mode whatever its parent does: dropout would make the conditioning noisy."""

@@ -7,6 +7,7 @@ import zipfile
 import pytest
 import torch
 from helpers import close, fill_state_dict_, golden, golden_meta
+from stand_ins import T5, cached, write_t5
 from transformers import T5Config, T5EncoderModel
 
 from soundctm.errors import UserError
@@ -103,6 +104,13 @@ def test_stays_frozen_and_in_eval_mode(minilm):
 
 def test_long_captions_are_cut_at_the_models_limit(minilm):
     assert minilm.encode(["dog " * 2000]).hidden.shape == (1, 512, 384)
+
+
+def test_where_neither_tokenizer_nor_model_has_a_limit_captions_are_cut_all_the_same(tmp_path):
+    write_t5(tmp_path)
+    encoder = TextEncoder.from_pretrained(cached(tmp_path, T5))
+    assert encoder.tokenizer.model_max_length > 1e20
+    assert encoder.encode(["a dog barking", "rain " * 1000]).hidden.shape[:2] == (2, 512)
 
 
 def test_a_string_instead_of_a_list_is_refused(minilm):
