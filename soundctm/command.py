@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import io
 import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from soundctm.config import add_arguments, config_from_args
 from soundctm.errors import UserError
@@ -16,6 +17,26 @@ from soundctm.errors import UserError
 T = TypeVar("T")
 NOISY = ("httpx", "huggingface_hub", "transformers", "diffusers", "matplotlib")
 WRONG, INTERRUPTED = 2, 130
+UNKNOWN = "unrecognized arguments: "  # argparse's
+ALIKE = 0.8  # of two names, for one to be what was meant
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line, with the option that was probably meant, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2."""
+        if message.startswith(UNKNOWN):
+            message = message.removeprefix(UNKNOWN)
+            given = next((word.split("=")[0] for word in message.split() if word.startswith("--")), None)
+            message = f"nothing takes {message}" if given is None else f"there is no option {given}{self._meant(given)}"
+        self.exit(WRONG, f"error: {message}; `{self.prog} --help` lists the options\n")
+
+    def _meant(self, given: str) -> str:
+        """Of the spellings of an option only the first is offered: further ones are kept for old commands."""
+        spellings = {name: action.option_strings[0] for action in self._actions for name in action.option_strings}
+        close = difflib.get_close_matches(given, spellings, 1, ALIKE)
+        return f" (did you mean {spellings[close[0]]}?)" if close else ""
 
 
 def exit_code(act: Callable[[], object]) -> int:
@@ -50,7 +71,7 @@ def run_module(
     module: str, text: str, options: type[T], act: Callable[[T], object], arguments: Sequence[str] | None
 ) -> int:
     """`act` on the options (a dataclass) of `python -m module ...`; the result is that of `exit_code`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"python -m {module}",
         description=text,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -11,6 +11,7 @@ import dataclasses
 import math
 import operator
 import os
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -89,6 +90,12 @@ def load_config(cls: type[T], path: str | os.PathLike | None = None, overrides: 
     if unknown:
         raise UserError(f"unknown configuration key {', '.join(unknown)}; known are {', '.join(sorted(fields))}")
     return cls(**{name: _coerce(value, kinds[name], name, fields[name]) for name, value in values.items()})
+
+
+PLACES = {  # what the help calls the value of options of these names
+    "FOLDER": r"_dir$|^(checkpoint|codec|corpus|init|teacher|vae|vocoder_from|fad_reference)$",
+    "FILE": r"_(file|args|shards|config)$|^(manifest|bundle|model|ema_model|page|output|prompts|captions)$",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser, cls: type) -> None:
@@ -173,6 +180,8 @@ def _metavar(field: dataclasses.Field, kind: Any) -> str:
         return field.metadata["value"]
     if typing.get_origin(kind) is tuple:
         kind = (typing.get_args(kind) or (str,))[0]
+    if kind is str:
+        return next((word for word, names in PLACES.items() if re.search(names, field.name)), "TEXT")
     return {int: "N", float: "X", bool: "true|false"}.get(kind, "TEXT")
 
 

@@ -8,7 +8,6 @@ hidden states were made with. Networks are put together with those alone.
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from soundctm.command import Parser
 from soundctm.errors import UserError
 from soundctm.files import write_whole
 
@@ -80,7 +80,7 @@ def assemble(
 
 def main(arguments: list[str]) -> int:
     """Parse, build, call; 2 when something given is wrong."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m soundctm.checkpoints.assemble", description=__doc__.split("\n")[0], allow_abbrev=False
     )
     parser.add_argument("--teacher", help="folder of a trained teacher")

@@ -28,7 +28,7 @@ from soundctm.checkpoints.official.unet import FULL_CONFIGS, load_official
 from soundctm.checkpoints.official.unet_export import save_official
 from soundctm.checkpoints.saving import save_checkpoint
 from soundctm.codecs.waveform import WaveformCodec
-from soundctm.command import exit_code
+from soundctm.command import Parser, exit_code
 from soundctm.errors import UserError
 from soundctm.networks.dit import StudentDiT, TeacherDiT
 
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m soundctm.c
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program,
         description=__doc__.replace("python -m soundctm.checkpoints.convert", program),
         formatter_class=argparse.RawDescriptionHelpFormatter,

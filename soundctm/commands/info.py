@@ -8,7 +8,6 @@ What a report of a fault needs, and what is there to work with. Nothing is fetch
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import re
@@ -19,7 +18,7 @@ from typing import Any
 
 import soundctm
 from soundctm import places
-from soundctm.command import exit_code
+from soundctm.command import Parser, exit_code
 from soundctm.errors import UserError
 from soundctm.files.reading import parse_yaml, read_json, read_text
 
@@ -41,7 +40,7 @@ CODE_LICENCE = "MIT"
 
 def main(arguments: Sequence[str], program: str = "soundctm info") -> int:
     """Print what is here. The exit code is that of `soundctm.command.exit_code`."""
-    parser = argparse.ArgumentParser(prog=program, description=__doc__.split("\n")[0].split(": ", 1)[1].capitalize())
+    parser = Parser(prog=program, description=__doc__.split("\n")[0].split(": ", 1)[1].capitalize())
     parser.add_argument("--json", action="store_true", help="as JSON")
     args = parser.parse_args(arguments)
 

@@ -8,14 +8,13 @@ docs/service.md has the API.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from soundctm.command import exit_code
+from soundctm.command import Parser, exit_code
 from soundctm.config import add_arguments, config_from_args
 from soundctm.errors import UserError
 from soundctm.files.reading import read_text
@@ -30,7 +29,7 @@ VARIABLE = "SOUNDCTM_TOKEN"
 
 def main(arguments: Sequence[str], program: str = "soundctm serve") -> int:
     """Serve until stopped. The exit code is that of `soundctm.command.exit_code`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program, description="Serve a model over HTTP: sounds, edits, jobs.", allow_abbrev=False,
         epilog=f"The token may also be in the environment variable {VARIABLE}.",
     )  # fmt: skip

@@ -23,7 +23,7 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from soundctm.command import exit_code
+from soundctm.command import Parser, exit_code
 from soundctm.data.audio import SAMPLING_RATE, decode_audio
 from soundctm.data.corpus import DATA_FOLDER, LONGEST, read_number
 from soundctm.data.packages import NAME, fetch_package, find_package, package_files, same_file
@@ -171,7 +171,7 @@ def _write_table(rows: list[dict[str, str]], columns: list[str], output_dir: Pat
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; exit code 0 if at least one clip is there, 2 for wrong use or nothing built."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m soundctm.data.build_corpus",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

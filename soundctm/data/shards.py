@@ -15,7 +15,6 @@ cache of limited size.
 
 from __future__ import annotations
 
-import argparse
 import io
 import itertools
 import json
@@ -31,7 +30,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from soundctm.command import exit_code
+from soundctm.command import Parser, exit_code
 from soundctm.data.audio import ClipForm, decode_audio
 from soundctm.data.dataset import CaptionedFile, read_captioned_files
 from soundctm.errors import UserError
@@ -214,7 +213,7 @@ def pack(files: Sequence[CaptionedFile], folder: Path, clips: int) -> Path:
 
 def main(arguments: Sequence[str]) -> int:
     """Pack a CSV. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m soundctm.data.shards", allow_abbrev=False)
+    parser = Parser(prog="python -m soundctm.data.shards", allow_abbrev=False)
     parser.add_argument("--train_file", required=True, help="CSV file_name,caption")
     parser.add_argument("--audio_dir", help="folder of its sounds; the CSV's if not given")
     parser.add_argument("--output_dir", required=True, type=Path, help="where shards and index.json go")

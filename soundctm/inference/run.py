@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soundctm.command import exit_code, started_as
+from soundctm.command import Parser, exit_code, started_as
 from soundctm.config import add_arguments, config_from_args, save_config
 from soundctm.errors import UserError
 from soundctm.files import ensure_writable, sweep
@@ -42,9 +42,7 @@ def parse_options(arguments: Sequence[str]) -> InferenceOptions:
 
 def options_parser(program: str, description: str = "Make sounds from captions.") -> argparse.ArgumentParser:
     """A parser of the options, of what the user called."""
-    parser = argparse.ArgumentParser(
-        prog=program, description=description, allow_abbrev=False, conflict_handler="resolve"
-    )
+    parser = Parser(prog=program, description=description, allow_abbrev=False, conflict_handler="resolve")
     add_arguments(parser, InferenceOptions)
     # A caption contains spaces and commas, and there may be several: not a list in one value.
     parser.add_argument(

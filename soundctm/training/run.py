@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import logging
 import os
 import sys
 from collections.abc import Sequence
 
-from soundctm.command import print_any_name
+from soundctm.command import Parser, print_any_name
 from soundctm.config import add_arguments, config_from_args
 from soundctm.errors import UserError
 
@@ -53,7 +52,7 @@ def main(arguments: Sequence[str], program: str = "ctm_train.py") -> int:
     module_name, config_name, what = PARTS[name]
     module = importlib.import_module(module_name)
     config_class = getattr(module, config_name)
-    parser = argparse.ArgumentParser(prog=f"{program} {name}", description=f"Train {what}.", allow_abbrev=False)
+    parser = Parser(prog=f"{program} {name}", description=f"Train {what}.", allow_abbrev=False)
     add_arguments(parser, config_class)
     if name == "distill":
         module.add_dead_flags(parser)

@@ -76,7 +76,7 @@ def test_options_outside_their_range(tiny_checkpoint, tmp_path, arguments, says)
 
 def test_unknown_flags_are_refused(tiny_checkpoint):
     done = infer("--checkpoint", tiny_checkpoint, "--prompt", "rain", "--num_step", "4")
-    assert done.returncode == 2 and "unrecognized arguments: --num_step" in done.stderr
+    assert done.returncode == 2 and "no option --num_step (did you mean --num_steps?)" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["no/such/folder", "ckpt_that_is_not_there", "../x"])

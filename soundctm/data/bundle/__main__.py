@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import sys
 
+from soundctm.command import Parser
 from soundctm.config import add_arguments, config_from_args
 from soundctm.errors import UserError
 
 
 def main(arguments: list[str]) -> int:
     """Parse, build, call; 2 when something given is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m soundctm.data.bundle", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="python -m soundctm.data.bundle", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
     show = commands.add_parser("show", help="say what is in a bundle", allow_abbrev=False)
     show.add_argument("file")

@@ -9,7 +9,6 @@ python -m soundctm.evaluation.extractors.openl3_files openl3_audio_mel256_env-v0
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import io
 import re
@@ -23,7 +22,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from soundctm.checkpoints.torch_files import StateDict
-from soundctm.command import exit_code
+from soundctm.command import Parser, exit_code
 from soundctm.errors import UserError
 from soundctm.evaluation.extractors.weights import read_weights
 from soundctm.files import write_whole
@@ -114,7 +113,7 @@ def _content(path: Path) -> bytes:
 def main(arguments: Sequence[str]) -> int:
     """Writes a published file as safetensors."""
     prog = "python -m soundctm.evaluation.extractors.openl3_files"
-    parser = argparse.ArgumentParser(prog=prog, description=main.__doc__)
+    parser = Parser(prog=prog, description=main.__doc__)
     parser.add_argument("published", type=Path, help="the .h5, .h5.gz or .pth.tar")
     parser.add_argument("output", type=Path, help="the .safetensors to write")
     options = parser.parse_args(arguments)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from soundctm.command import exit_code, started_as
+from soundctm.command import Parser, exit_code, started_as
 from soundctm.config import add_arguments, config_from_args, save_config
 from soundctm.data.names import shown
 from soundctm.evaluation.folders.options import EvaluationOptions
@@ -20,7 +20,7 @@ def parse_options(arguments: Sequence[str], program: str | None = None) -> Evalu
 
     Raises UserError; exits on --help and on unknown flags, as argparse does.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program or started_as("numerical_evaluation.py", "soundctm.evaluation.folders.run"),
         description=DESCRIPTION,
         allow_abbrev=False,

@@ -30,7 +30,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from soundctm.command import exit_code
+from soundctm.command import Parser, exit_code
 from soundctm.data.audio import load_clip
 from soundctm.data.compose import NUM_SAMPLES, ComposedCorpus
 from soundctm.data.corpus import DATA_FOLDER, CorpusRow, load_corpus, present_rows
@@ -174,7 +174,7 @@ def evaluate(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; exit code 2 for wrong use."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m soundctm.evaluation.models.class_accuracy",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

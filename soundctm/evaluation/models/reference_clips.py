@@ -24,6 +24,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from soundctm.command import Parser
 from soundctm.data.audio import SAMPLING_RATE
 from soundctm.data.compose import ComposedCorpus
 from soundctm.data.corpus import DATA_FOLDER, CorpusRow, load_corpus
@@ -110,7 +111,7 @@ def write_clips(items: ComposedCorpus, table: Sequence[ReferenceClip], folder: s
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; exit code 2 for wrong use."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m soundctm.evaluation.models.reference_clips",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
