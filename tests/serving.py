@@ -15,11 +15,13 @@ def serving(pipe, settings=None, token=None):
     app = create_app(settings, pipe, token, "tiny")
     with bound(settings) as listener:
         server = Server(app, settings)
-        thread = threading.Thread(target=server.run, args=([listener],))
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
         while not server.started:
             time.sleep(0.01)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", app
-        server.stop()
-        thread.join(20)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}", app
+        finally:
+            server.stop()
+            thread.join(60)
         assert not thread.is_alive()
