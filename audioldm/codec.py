@@ -21,11 +21,12 @@ from .chunks import in_chunks
 from .errors import CodecError
 from .library import AutoencoderKL, apply_forward_hook
 from .mel import LogMel, MelConfig
+from .parts import UNUSABLE, read_config, shown
 from .patches import PatchVAE
 from .refine import refine
 from .rumble import remove_rumble
-from .vae import downsampling, load_vae, posterior, read_config, sample_noise
-from .vocoder import load_vocoder
+from .vae import downsampling, load_vae, posterior, sample_noise
+from .vocoder import layout, load_vocoder
 
 CONTEXT = 16  # latent frames that a piece of a long clip sees on either side
 HEADROOM = 0.89  # `peak` of codecs that are trained here: -1 dB, for what players and lossy files make of full scale
@@ -56,7 +57,8 @@ class AudioLDMCodec(nn.Module):
         """`refinements` is how often the vocoder's waveform is drawn nearer to its mel (`audioldm.refine`).
 
         `highpass`: Hz below which made clips lose offset and rumble (`audioldm.rumble`); 0 leaves them. `peak`: largest
-        |sample| of a made clip; what is louder is turned down to it. The official codec has 0 and 1.
+        |sample| of a made clip; what is louder is turned down to it. The official codec has 0 and 1. Raises CodecError
+        for parts that do not go together.
         """
         super().__init__()
         self.vae = vae
@@ -66,7 +68,26 @@ class AudioLDMCodec(nn.Module):
         self.default_seconds = float(default_seconds)
         self.refinements = int(refinements)
         self.highpass, self.peak = float(highpass), float(peak)
+        self._check_parts()
         self.eval().requires_grad_(False)
+
+    def _check_parts(self) -> None:
+        mel, patch = self.mel.config, self.frames_per_latent
+        channels = (
+            {1} if isinstance(self.vae, PatchVAE) else {self.vae.config.in_channels, self.vae.config.out_channels}
+        )
+        if channels != {1}:
+            raise CodecError("a VAE of mels has one channel in and one out")
+        if mel.n_mels % patch:
+            raise CodecError(f"{mel.n_mels} mel bands cannot be cut into patches of {patch}")
+        if self.vocoder is not None and layout(self.vocoder) != (mel.n_mels, mel.hop_length):
+            bands, hop = layout(self.vocoder)
+            raise CodecError(
+                f"the vocoder is for {bands} mel bands and {hop} samples a frame; the mel has {mel.n_mels} bands and "
+                f"{mel.hop_length} samples a frame"
+            )
+        if self.refinements and mel.hop_length >= mel.n_fft:
+            raise CodecError(f"windows of {mel.n_fft} samples, one every {mel.hop_length}, do not overlap")
 
     @property
     def sampling_rate(self) -> int:
@@ -247,20 +268,19 @@ class AudioLDMCodec(nn.Module):
                 _number({"highpass": 0.0, **values}, "highpass", 0, rate / 4),
                 _number({"peak": 1.0, **values}, "peak", 0.01, 1),
             )
-        except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        except UNUSABLE as error:
             raise CodecError(f"{folder} is not a codec folder: its config.json cannot be used ({error})") from error
-        if parts is not None:
-            return cls(*parts, mel, scale_factor, seconds, *finishing)
-        try:
-            vae = nn.Module.to(load_vae(folder / "vae"), dtype)
+        if parts is None:
             vocoder = load_vocoder(folder / "vocoder", dtype) if (folder / "vocoder").is_dir() else None
-        except OSError as error:
-            raise CodecError(f"{folder} is not a whole codec folder: {error}") from error
-        return cls(vae, vocoder, mel, scale_factor, seconds, *finishing)
+            parts = load_vae(folder / "vae", dtype), vocoder
+        try:
+            return cls(*parts, mel, scale_factor, seconds, *finishing)
+        except CodecError as error:
+            raise CodecError(f"the codec in {folder}: {error}") from error
 
 
 def _number(values: dict, name: str, low: float, high: float) -> float:
     value = values[name]
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise CodecError(f"{name} is {str(value)[:60]}; it must be a number from {low:g} to {high:g}")
+        raise CodecError(f"{name} is {shown(value)}; it must be a number from {low:g} to {high:g}")
     return float(value)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import CodecError
+from .parts import shown
 
 RANGES = {
     "sampling_rate": (1000, 1_000_000),
@@ -45,7 +46,9 @@ class MelConfig:
             kinds = int if whole else (int, float)
             if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
                 what = "a whole number" if whole else "a number"
-                raise CodecError(f"the mel's {name} is {str(value)[:60]}; it must be {what} from {low:g} to {high:g}")
+                raise CodecError(f"the mel's {name} is {shown(value)}; it must be {what} from {low:g} to {high:g}")
+        if self.n_fft % 2:
+            raise CodecError(f"the mel's n_fft is {self.n_fft}; it must be even")
         if self.fmin >= self.fmax:
             raise CodecError(f"the mel's fmin, {self.fmin:g} Hz, must lie below its fmax, {self.fmax:g} Hz")
 

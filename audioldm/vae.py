@@ -3,19 +3,17 @@ linear `PatchVAE` of the small model."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from .errors import CodecError
 from .library import AutoencoderKL
+from .parts import load_part
 from .patches import PatchVAE
 
-MOST_BYTES = 2**20  # of a configuration
 FULL_CHANNELS = (128, 256, 512)  # the released AudioLDM VAE, with two layers per block
 
 
@@ -69,28 +67,6 @@ def _device(generator: torch.Generator | None, like: Tensor) -> torch.device:
 VAES = {"AutoencoderKL": AutoencoderKL, "PatchVAE": PatchVAE}
 
 
-def load_vae(folder: Path) -> AutoencoderKL | PatchVAE:
-    """The VAE saved in `folder`; its config.json says which class. Raises CodecError for any other class."""
-    config = folder / "config.json"
-    if not config.is_file():
-        raise CodecError(f"{folder} holds no VAE: there is no config.json")
-    name = read_config(folder).get("_class_name", "?")
-    if not isinstance(name, str) or name not in VAES:
-        raise CodecError(f"{config} names the VAE {name}; known are {', '.join(VAES)}")
-    return VAES[name].from_pretrained(folder)
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The JSON object in the `config.json` of a part. Raises CodecError."""
-    path = folder / "config.json"
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise CodecError(f"it is longer than {MOST_BYTES} bytes")
-        values = json.loads(content.decode("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CodecError(f"{path} cannot be used: {' '.join(str(error).split())[:300]}") from error
-    if not isinstance(values, dict):
-        raise CodecError(f"{path} must hold a JSON object")
-    return values
+def load_vae(folder: Path, dtype: torch.dtype = torch.float32) -> AutoencoderKL | PatchVAE:
+    """The VAE saved in `folder`; its config.json says which class. Raises CodecError as `load_part`."""
+    return load_part(folder, VAES, "VAE", dtype)

@@ -7,6 +7,7 @@ one inverse STFT (the idea of Vocos, Siuzdak, ICLR 2024). It needs no upsampling
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from .errors import CodecError
 from .library import ConfigMixin, ModelMixin, SpeechT5HifiGan, SpeechT5HifiGanConfig, register_to_config
-from .vae import read_config
+from .parts import load_part
 
 MAX_LOG_MAGNITUDE = 5.0  # e^5 = 148; a full-scale sine reaches half the window's sum, 160 for 640 samples
 
@@ -79,6 +80,10 @@ class InverseSTFTVocoder(ModelMixin, ConfigMixin):
         refinements: int = 0,
     ) -> None:
         super().__init__()
+        if n_fft % 2 or not 0 < hop_length < n_fft:
+            raise CodecError(f"windows of {n_fft} samples, one every {hop_length}: they must be even, and overlap")
+        if not mel_std > 0:
+            raise CodecError(f"mel_std is {mel_std}; it must be above 0")
         bins = n_fft // 2 + 1
         self.embed = nn.Conv1d(n_mels, channels, kernel_size, padding=kernel_size // 2)
         self.embed_norm = nn.LayerNorm(channels, eps=1e-6)
@@ -131,13 +136,13 @@ VOCODERS = {"SpeechT5HifiGan": SpeechT5HifiGan, "InverseSTFTVocoder": InverseSTF
 
 
 def load_vocoder(folder: Path, dtype: torch.dtype) -> nn.Module:
-    """The vocoder saved in `folder`; its config.json says which class. Raises CodecError for any other class."""
-    config = read_config(folder)
-    named = config.get("architectures")
-    name = config.get("_class_name") or (named[0] if named and isinstance(named, list) else "?")
-    if not isinstance(name, str) or name not in VOCODERS:
-        raise CodecError(
-            f"{folder / 'config.json'} names the vocoder {str(name)[:80]}; known are {', '.join(VOCODERS)}"
-        )
-    # Converted after loading: the two libraries name their dtype argument differently.
-    return nn.Module.to(VOCODERS[name].from_pretrained(folder), dtype).eval()
+    """The vocoder saved in `folder`; its config.json says which class. Raises CodecError as `load_part`."""
+    return load_part(folder, VOCODERS, "vocoder", dtype)
+
+
+def layout(vocoder: nn.Module) -> tuple[int, int]:
+    """(mel bands, samples per frame) of a vocoder."""
+    config = vocoder.config
+    if isinstance(vocoder, InverseSTFTVocoder):
+        return config.n_mels, config.hop_length
+    return config.model_in_dim, math.prod(config.upsample_rates)

@@ -47,13 +47,20 @@ def exit_code(act: Callable[[], object]) -> int:
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
         act()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (UserError, OSError) as error:  # OSError: a name that no disk takes, a disk that fails
+        print(f"error: {sentence(error)}", file=sys.stderr)
         return WRONG
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def sentence(error: UserError | OSError) -> str:
+    """What is wrong, on one line."""
+    if isinstance(error, UserError):
+        return str(error)
+    return str(UserError(f"{error.filename or 'the system'}: {error.strerror or error}"))
 
 
 def print_any_name() -> None:

@@ -26,6 +26,7 @@ from soundctm.files.reading import read_yaml
 from soundctm.places import shipped
 
 T = TypeVar("T")
+LARGEST = {int: 2**63 - 1, float: 1e30}  # what numbers of tensors can hold, or be multiplied with
 OFFICIAL_SECTION = "Experiment"  # under which the official YAML files have all of their values
 
 
@@ -228,6 +229,11 @@ def _scalar(value: Any, kind: type, name: str) -> Any:
             raise ValueError
         if kind is int and isinstance(value, float) and not value.is_integer():
             raise ValueError
-        return kind(value)
+        result = kind(value)
     except (TypeError, ValueError, OverflowError):
         raise UserError(f"{name} is {quoted(value)}; it must be {kind.__name__}") from None
+    if kind is float and not math.isfinite(result):
+        raise UserError(f"{name} is {result}; it must be a finite number")
+    if kind in LARGEST and abs(result) > LARGEST[kind]:
+        raise UserError(f"{name} is {quoted(result)}; numbers up to {LARGEST[kind]:g} are possible")
+    return result

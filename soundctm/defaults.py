@@ -17,6 +17,8 @@ from soundctm.errors import UserError, quoted
 SAMPLERS = ("deterministic", "cm_multistep", "gamma_multistep", "onestep")
 HEUN = "heun"  # the teacher's
 NO_OMEGA = "none"  # how a caller says that omega is to be left out; None means the model's default
+MOST_STEPS, MOST_SECONDS, MOST_RATE = 10_000, 3600.0, 1_000_000
+LARGEST = 1e30  # far below what float32 holds
 SEED = 5031  # the official script's
 
 Omega = float | str | None
@@ -48,10 +50,10 @@ class Defaults:
             len(self.omega_range) == 2 and _finite(*self.omega_range) and self.omega_range[0] <= self.omega_range[1]
         ):
             raise UserError(f"omega_range is {self.omega_range}; it must be the lowest and the highest omega")
-        if self.seconds is not None and not (_finite(self.seconds) and self.seconds > 0):
-            raise UserError(f"seconds is {self.seconds}; it must be above 0")
-        if self.sampling_rate is not None and self.sampling_rate < 1:
-            raise UserError(f"sampling_rate is {self.sampling_rate}; it must be a number of Hz above 0")
+        if self.seconds is not None and not (_finite(self.seconds) and 0 < self.seconds <= MOST_SECONDS):
+            raise UserError(f"seconds is {self.seconds}; it must be above 0, and at most {MOST_SECONDS:g}")
+        if self.sampling_rate is not None and not 1 <= self.sampling_rate <= MOST_RATE:
+            raise UserError(f"sampling_rate is {self.sampling_rate}; it must be a number of Hz from 1 to {MOST_RATE}")
 
     @classmethod
     def of_index(cls, values: object, where: object) -> Defaults:
@@ -116,6 +118,8 @@ def settle(
     lowest = 2 if teacher else 1
     if count < lowest:
         raise UserError(f"{count} steps cannot be sampled; the {weights} weights need at least {lowest}")
+    if count > MOST_STEPS:
+        raise UserError(f"{count} steps are too many; up to {MOST_STEPS} are made")
     scale = defaults.omega if omega is None else None if omega == NO_OMEGA else omega
     if not _finite(*(v for v in (scale, nu) if v is not None)):
         raise UserError(f"omega is {scale} and nu {nu}; they must be finite numbers")
@@ -145,7 +149,8 @@ def settle(
 
 
 def _finite(*values: object) -> bool:
-    return all(_number(v) and math.isfinite(v) for v in values)
+    """Whether all are numbers that tensors can hold."""
+    return all(_number(v) and abs(v) <= LARGEST for v in values)
 
 
 def _number(value: object) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from soundctm.command import Parser
+from soundctm.command import Parser, exit_code
 from soundctm.errors import UserError
 from soundctm.files import write_whole
 
@@ -90,12 +90,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--int8", action="store_true", help="store the networks as int8 instead of float16")
     parser.add_argument("--output", required=True, help="folder of the model to write")
     given = parser.parse_args(arguments)
-    try:
-        print(assemble(given.output, given.codec, given.text_encoder_name, given.teacher, given.student, given.int8))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    own = given.output, given.codec, given.text_encoder_name, given.teacher, given.student, given.int8
+    return exit_code(lambda: print(assemble(*own)))
 
 
 if __name__ == "__main__":

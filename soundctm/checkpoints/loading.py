@@ -26,6 +26,7 @@ from soundctm.checkpoints.layout import (
     read_defaults,
     read_training_config,
 )
+from soundctm.checkpoints.limits import check_network
 from soundctm.checkpoints.stored import UNUSABLE, buildable, check_text_encoder, load_vae, load_vocoder, read_config
 from soundctm.checkpoints.weight_files import read_weights
 from soundctm.codecs import Codec
@@ -89,6 +90,7 @@ def load_network(folder: str | os.PathLike, role: str, dtype: torch.dtype = torc
     state = unpack(read_weights(folder))
     kinds = backbone(values, str(folder / CONFIG))
     kind = kinds.teacher if role == "teacher" else kinds.student
+    check_network(values, kind, folder / CONFIG)
     return build(buildable(lambda: kind.from_config(values), folder), state, str(folder), dtype)
 
 

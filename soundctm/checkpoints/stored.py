@@ -6,14 +6,16 @@ shape, and weights may lie in any form that `soundctm.checkpoints.weight_files` 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 
+from soundctm.audioldm.errors import CodecError
+from soundctm.audioldm.parts import UNUSABLE, kind_of
+from soundctm.audioldm.parts import make as make_part
 from soundctm.audioldm.vae import VAES
 from soundctm.audioldm.vocoder import VOCODERS
 from soundctm.checkpoints.assign import build, check_keys, shapes
@@ -24,35 +26,27 @@ from soundctm.errors import UserError
 from soundctm.text.sources import maker, read_model_config
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
-# What the libraries raise for values that do not go together.
-UNUSABLE = (
-    *(ValueError, TypeError, LookupError, ImportError, OSError, ArithmeticError, AttributeError),
-    *(RuntimeError, AssertionError, StrictDataclassError),
-)
+
+__all__ = ["UNUSABLE", "buildable", "check_text_encoder", "load_vae", "load_vocoder", "read_config", "usable"]
 
 
 def load_vae(folder: Path, dtype: torch.dtype) -> nn.Module:
     """The VAE in `folder`. Raises UserError when its weights are not those that its config.json describes."""
-    config = read_config(folder)
-    kind = VAES.get(config.get("_class_name", "?"))
-    if kind is None:
-        raise UserError(f"{folder / CONFIG} names the VAE {config.get('_class_name')}; known are {', '.join(VAES)}")
-    return build(buildable(lambda: kind.from_config(config), folder), read_weights(folder), str(folder), dtype)
+    return _load(folder, VAES, "VAE", dtype)
 
 
 def load_vocoder(folder: Path, dtype: torch.dtype) -> nn.Module:
     """The vocoder in `folder`. Raises UserError when its weights are not those that its config.json describes."""
-    config = read_config(folder)
-    named = config.get("architectures")
-    name = config.get("_class_name") or (named[0] if named and isinstance(named, list) else "?")
-    kind = VOCODERS.get(name) if isinstance(name, str) else None
-    if kind is None:
-        raise UserError(f"{folder / CONFIG} names the vocoder {str(name)[:80]}; known are {', '.join(VOCODERS)}")
+    return _load(folder, VOCODERS, "vocoder", dtype)
 
-    def make() -> nn.Module:
-        return kind.from_config(config) if hasattr(kind, "from_config") else kind(kind.config_class.from_dict(config))
 
-    return build(buildable(make, folder), read_weights(folder), str(folder), dtype)
+def _load(folder: Path, kinds: Mapping[str, type[nn.Module]], what: str, dtype: torch.dtype) -> nn.Module:
+    config, path = read_config(folder), folder / CONFIG
+    try:
+        kind = kind_of(config, kinds, what, path)
+    except CodecError as error:
+        raise UserError(error) from error
+    return build(buildable(lambda: make_part(kind, config, path), folder), read_weights(folder), str(folder), dtype)
 
 
 def check_text_encoder(folder: Path) -> None:
@@ -82,11 +76,19 @@ def read_config(folder: Path) -> dict[str, Any]:
 def buildable(make: Callable[[], ModuleT], folder: Path) -> Callable[[], ModuleT]:
     """`make`, whose failure for values that do not go together becomes a UserError naming the configuration."""
 
+    return usable(make, folder / CONFIG)
+
+
+def usable(make: Callable[[], ModuleT], path: Path) -> Callable[[], ModuleT]:
+    """As `buildable`, for the configuration at `path`."""
+
     def made() -> ModuleT:
         try:
             return make()
         except UNUSABLE as error:
+            if isinstance(error, UserError):
+                raise
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-            raise UserError(f"{folder / CONFIG} describes no usable model: {reason}") from error
+            raise UserError(f"{path} describes no usable model: {reason}") from error
 
     return made

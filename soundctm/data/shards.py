@@ -221,6 +221,8 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
 
     def act() -> None:
+        if not 1 <= given.clips <= MOST_IN_SHARD:
+            raise UserError(f"--clips is {given.clips}; it must be a whole number from 1 to {MOST_IN_SHARD}")
         index = pack(read_captioned_files(given.train_file, given.audio_dir), given.output_dir, given.clips)
         print(f"packed: {index}")
 

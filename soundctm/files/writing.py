@@ -20,6 +20,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -45,9 +46,12 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     """Within the block, a temporary path to write the file at; it becomes `path`, whose folder is made, at the end.
 
     The block shall only write. Raises UserError when that fails; nothing half-written stays, and what was there does.
+    A folder, a device, a pipe is never replaced.
     A RuntimeError that tells of no failed write is passed on.
     """
-    path = Path(path)
+    path = _place(path)
+    if (fault := _fault(path)) is not None:
+        raise Unwritable(f"{path} cannot be written: {fault}")
     temporary = path.with_name(_temporary_name(path.name))
     _open.add(temporary.name)
     try:
@@ -72,7 +76,7 @@ def whole_folder(path: str | os.PathLike, replace: bool = False, needed: int = 0
     Raises UserError where something is there already, unless it may be replaced (`replace`), and before anything is
     written where the disk has less than `needed` bytes.
     """
-    path = Path(path)
+    path = _place(path)
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file; it must be a folder")
     if not replace and path.exists() and any(path.iterdir()):
@@ -152,6 +156,28 @@ def reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _place(path: str | os.PathLike) -> Path:
+    """`path`, which names a file or folder inside another. Raises UserError."""
+    path = Path(path)
+    if path.name in ("", ".."):
+        raise Unwritable(f"{os.fspath(path)!r} is no name to write to")
+    return path
+
+
+def _fault(path: Path) -> str | None:
+    """Why a file cannot take the place of what is at `path`."""
+    try:
+        kind = path.stat().st_mode
+    except (OSError, ValueError):
+        return None  # not there; what else is wrong shows when it is written
+    if stat.S_ISDIR(kind):
+        return "it is a folder"
+    # a link in /dev leads to where the output of this process goes
+    if not stat.S_ISREG(kind) or path.absolute().parent == Path("/dev"):
+        return "it is no plain file"
+    return None
 
 
 def _unwritten(path: Path, error: Exception) -> Unwritable:

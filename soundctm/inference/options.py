@@ -13,7 +13,7 @@ from pathlib import Path
 
 from soundctm.checkpoints.official.release import MODELS, UTILS, VARIANTS, autoencoder_file, release_files
 from soundctm.config import option
-from soundctm.defaults import NO_OMEGA, SAMPLERS, SEED, Omega
+from soundctm.defaults import MOST_STEPS, NO_OMEGA, SAMPLERS, SEED, Omega
 from soundctm.errors import UserError
 from soundctm.inference.steering import SteeringOptions, check_steering
 
@@ -37,7 +37,7 @@ OF_DIT = ("stage1_path", "load_mean_std_state_path", "diffusion_model_type", "ve
 WITHIN = "clap"  # what official command lines call the text encoder that is in the weights
 RELEASED_UNET_CONFIG = "configs/diffusion_model_config.json"  # what official command lines name; ours is configs/full
 
-MOST_SAMPLES, MOST_STEPS = 100_000, 10_000  # of a caption, of a clip
+MOST_SAMPLES = 100_000  # of a caption
 
 
 @dataclass(frozen=True)

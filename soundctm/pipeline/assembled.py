@@ -12,6 +12,7 @@ import torch
 from tqdm.auto import tqdm
 
 from soundctm.acceleration import Compiled, compile_pipeline, decoders, lay_out, use_int8, why_no_int8
+from soundctm.audioldm.errors import CodecError
 from soundctm.audioldm.library import DiffusionPipeline
 from soundctm.checkpoints import Components, load_checkpoint, save_checkpoint
 from soundctm.checkpoints.card import model_card
@@ -52,11 +53,14 @@ class Assembled(DiffusionPipeline):
         Raises UserError for a network that cannot take the codec's latents.
         """
         super().__init__()
-        network.check_latents(codec.latent_shape())
-        network.eval().requires_grad_(False)
-        self.register_modules(network=network, codec=codec, text_encoder=text_encoder, schedule=schedule)
         if not isinstance(sampling, Defaults):
             sampling = Defaults.of_index(sampling, "sampling")
+        try:
+            network.check_latents(codec.latent_shape(sampling.seconds))
+        except CodecError as error:  # a clip that is shorter than a latent frame
+            raise UserError(error) from error
+        network.eval().requires_grad_(False)
+        self.register_modules(network=network, codec=codec, text_encoder=text_encoder, schedule=schedule)
         self.weights, self.defaults, self.training_config = weights, sampling, training_config
         self.register_to_config(weights=weights, sampling=sampling.to_json())
         self.card: str | None = None  # the model card of the folder that it was read from

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -36,6 +37,10 @@ PACKAGE = "package:"
 STRICT = ("ClapTextModelWithProjection",)  # a CLAP of another make would be read without its projection
 SIZES = ("hidden_size", "d_model", "d_ff", "intermediate_size", "vocab_size")  # of which some weight is
 LAYERS = ("num_layers", "num_hidden_layers", "num_heads", "num_attention_heads")
+HUB_FILES = (  # of weights; the second only where the first are not there
+    ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"),
+    ("pytorch_model.bin",),
+)
 # What the library raises for configurations and files that it cannot use.
 UNUSABLE = (
     *(OSError, ValueError, ImportError, RuntimeError, SafetensorError, StrictDataclassError, TypeError),
@@ -55,10 +60,10 @@ def resolve(name: str) -> Source:
     """Find `name` (see the module docstring). Raises UserError when its package is missing or has no such folder."""
     if name.startswith(PACKAGE):
         return Source(str(_inside_package(name)), local=True)
-    if Path(name).is_dir():
+    if os.path.isdir(name):
         return Source(name, local=True)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise UserError(f"no text encoder folder at {name}")
+        raise UserError(f"no text encoder folder at {name[:300]}")
     return Source(name, local=False)
 
 
@@ -68,27 +73,15 @@ def load_model(name: str, dtype: torch.dtype) -> PreTrainedModel:
     Raises UserError when it cannot be read.
     """
     source = resolve(name)
+    if not source.local:
+        with _readable(name, source, "model"):
+            source = Source(str(_fetched(name)), local=True)
     with _readable(name, source, "model"):
+        folder = Path(source.path)
         with sparingly():
-            from transformers import AutoConfig
-
-            if source.local:
-                config = read_model_config(Path(source.path))
-            else:
-                config = AutoConfig.from_pretrained(source.path, revision=REVISIONS.get(name), trust_remote_code=False)
+            config = read_model_config(folder)
             config = config.text_config if config.model_type == "clap" else config
-            if source.local:
-                model, missing = _read_here(Path(source.path), maker(config), config)
-        if not source.local:
-            own = {"revision": REVISIONS[name]} if name in REVISIONS else {}
-            if (kind := _kind(config)) is None:
-                from transformers import AutoModel as kind
-
-                own["trust_remote_code"] = False
-            model, report = kind.from_pretrained(
-                source.path, config=config, dtype=dtype, output_loading_info=True, **own
-            )
-            missing = report["missing_keys"]
+            model, missing = _read_here(folder, maker(config), config)
         if type(model).__name__ in STRICT and missing:  # random numbers stand in their place
             raise ValueError(f"it lacks {len(missing)} weights ({', '.join(sorted(missing)[:3])}, ...)")
         return model.to(dtype).eval()
@@ -173,6 +166,18 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         return AutoTokenizer.from_pretrained(
             source.path, local_files_only=source.local, revision=REVISIONS.get(name), trust_remote_code=False
         )
+
+
+def _fetched(name: str) -> Path:
+    """The folder in the hub's cache with configuration and weights of a hub id, fetched if they are not there."""
+    from huggingface_hub import snapshot_download  # only hub ids need it
+
+    folder = Path()
+    for kinds in HUB_FILES:
+        folder = Path(snapshot_download(name, revision=REVISIONS.get(name), allow_patterns=["config.json", *kinds]))
+        if any((folder / kind).is_file() for kind in kinds):
+            break
+    return folder
 
 
 def _inside_package(name: str) -> Path:

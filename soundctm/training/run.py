@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from soundctm.command import Parser, print_any_name
+from soundctm.command import WRONG, Parser, print_any_name, sentence
 from soundctm.config import add_arguments, config_from_args
 from soundctm.errors import UserError
 
@@ -61,9 +61,9 @@ def main(arguments: Sequence[str], program: str = "ctm_train.py") -> int:
         if getattr(config, "validate_data", False):
             return 0 if importlib.import_module("soundctm.training.inputs.sounds").check_data(config) else 1
         folder = module.train(config)
-    except (UserError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except (UserError, OSError) as error:
+        print(f"error: {sentence(error)}", file=sys.stderr)
+        return WRONG
     if FIRST_PROCESS:
         print(f"finished: {folder}")
     return 0

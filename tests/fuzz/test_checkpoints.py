@@ -9,11 +9,13 @@ import pytest
 import torch
 from fuzz.mutations import mutated_bytes, mutated_header, mutated_values, mutated_zip
 from fuzz.watching import cases, fuzz, limits
+from official_files import TEXT_CONFIG, UNET_CONFIG, write_small
 from tiny import UNET, write_world
 from transformers import ClapTextConfig, ClapTextModelWithProjection
 
+from soundctm.audioldm import AudioLDMCodec
 from soundctm.audioldm.unpickle import load_checkpoint
-from soundctm.checkpoints import load_official_dit
+from soundctm.checkpoints import load_official, load_official_dit
 from soundctm.checkpoints.layout import Index, read_defaults
 from soundctm.checkpoints.loading import load_codec, load_network
 from soundctm.checkpoints.official import clap
@@ -25,6 +27,7 @@ from soundctm.networks import StudentUNet
 from soundctm.networks.dit import StudentDiT
 from soundctm.schedule import SigmaSchedule
 from soundctm.text import TextEncoder
+from soundctm.text.conditioning import TextConditioning
 
 DIT = {
     "in_channels": 8, "num_layers": 1, "num_attention_heads": 1, "num_key_value_attention_heads": 1,
@@ -77,6 +80,48 @@ def test_values_of_a_checkpoint(name, cases, parts, tmp_path):
         (copy / name).write_text(json.dumps(mutated_values(good, rng)))
 
     fuzz(cases, name, tmp_path, write, lambda: READERS[name](copy))
+
+
+def heard_codec(folder):
+    """The codec of the package that stands alone, and a clip of it."""
+    codec = AudioLDMCodec.from_pretrained(folder)
+    return codec.decode(torch.zeros(1, *codec.latent_shape(min(codec.default_seconds, 0.2))))
+
+
+def run_network(folder):
+    network = load_network(folder, "ema")
+    shape = network.config.in_channels, 8, 8
+    text = TextConditioning(torch.zeros(1, 2, network.config.cross_attention_dim), torch.ones(1, 2, dtype=torch.bool))
+    return network.predict(torch.zeros(1, *shape), torch.zeros(1), text, torch.zeros(1), torch.ones(1))
+
+
+@cases
+@pytest.mark.parametrize("name", ["ema", "codec", "codec/vae", "codec/vocoder"])
+def test_what_can_be_loaded_can_be_used(name, cases, parts, tmp_path):
+    copy = shutil.copytree(parts, tmp_path / "copy")
+    path = copy / name / "config.json"
+    good = json.loads(path.read_text())
+
+    def write(rng):
+        path.write_text(json.dumps(mutated_values(good, rng)))
+
+    use = (lambda: run_network(copy / "ema")) if name == "ema" else lambda: heard_codec(copy / "codec")
+    fuzz(cases, f"use of {name}", tmp_path, write, use)
+
+
+@cases
+@pytest.mark.parametrize("which", ["unet_config", "text_config"])
+def test_configurations_beside_official_files(which, cases, tmp_path):
+    """`--ctm_unet_model_config` and its like: JSON from anywhere, for weights that are there."""
+    files, good = write_small(tmp_path), {"unet_config": UNET_CONFIG, "text_config": TEXT_CONFIG}
+    paths = {name: tmp_path / f"{name}.json" for name in good}
+    for name, values in good.items():
+        paths[name].write_text(json.dumps(values))
+
+    def write(rng):
+        paths[which].write_text(json.dumps(mutated_values(good[which], rng)))
+
+    fuzz(cases, which, tmp_path, write, lambda: load_official(student=files["student"], **paths))
 
 
 @cases

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 from transformers import T5Config
 
 from soundctm.audioldm.checkpoint import load_audioldm_checkpoint
@@ -28,8 +29,10 @@ from soundctm.audioldm.codec import AudioLDMCodec
 from soundctm.checkpoints.assign import build, check_finite, check_keys, shapes, split_prefix
 from soundctm.checkpoints.components import Components
 from soundctm.checkpoints.layout import read_json
+from soundctm.checkpoints.limits import check_config, check_network
 from soundctm.checkpoints.official.summary import read_summary, schedule_from_summary
 from soundctm.checkpoints.official.t5 import build_t5, tie
+from soundctm.checkpoints.stored import usable
 from soundctm.checkpoints.torch_files import StateDict, read_state_dict, without_wrappers
 from soundctm.defaults import Defaults
 from soundctm.errors import UserError
@@ -46,6 +49,7 @@ UNET_PREFIXES = {"teacher": "unet.", "student": "ctm_unet."}
 TEXT_PREFIX = "text_encoder."
 
 PathLike = str | os.PathLike
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 Config = PathLike | Mapping[str, Any]
 
 
@@ -73,18 +77,18 @@ def load_official(
     name = text_encoder_name or options.get("text_encoder_name") or FLAN_T5
     sampling = Defaults().trained_with(options)
     parts = Components(schedule=schedule_from_summary(options), sampling=sampling, training_config=options or None)
-    unet_values = _json_config(unet_config)
+    make = _maker_of(unet_config)
     text_states: dict[str, StateDict] = {}
     if teacher:
         state, text_states[str(teacher)] = _unet_and_text(teacher, "teacher")
-        parts.teacher = build(lambda: TeacherUNet.from_config(unet_values), state, str(teacher), dtype)
+        parts.teacher = build(make(TeacherUNet), state, str(teacher), dtype)
     if student:
         state, text_states[str(student)] = _unet_and_text(student, "student")
-        parts.student = build(lambda: StudentUNet.from_config(unet_values), state, str(student), dtype)
+        parts.student = build(make(StudentUNet), state, str(student), dtype)
     if ema:
-        parts.ema = build(lambda: StudentUNet.from_config(unet_values), _read(ema), str(ema), dtype)
+        parts.ema = build(make(StudentUNet), _read(ema), str(ema), dtype)
     if text_states:
-        parts.text_encoder = _text_encoder(text_states, T5Config(**_json_config(text_config)), name)
+        parts.text_encoder = _text_encoder(text_states, text_config, name)
     elif text_encoder_name:
         parts.text_encoder = TextEncoder.from_pretrained(text_encoder_name)
     if audioldm:
@@ -119,9 +123,9 @@ def _unet_and_text(path: PathLike, role: str) -> tuple[StateDict, StateDict]:
     return {**unet, **rest}, text  # keys under neither prefix are reported as not expected
 
 
-def _text_encoder(states: Mapping[str, StateDict], config: T5Config, name: str) -> TextEncoder:
+def _text_encoder(states: Mapping[str, StateDict], config: Config, name: str) -> TextEncoder:
     (source, state), *others = states.items()
-    model = build_t5(config, state, source)
+    model = usable(lambda: build_t5(T5Config(**_json_config(config)), state, source), _source(config))()
     for other, ignored in others:
         check_keys(shapes(model.state_dict()), shapes(tie(ignored, other)), other)
         reason = f"the same frozen text encoder was read from {source}"
@@ -129,5 +133,22 @@ def _text_encoder(states: Mapping[str, StateDict], config: T5Config, name: str) 
     return TextEncoder(model, name, name)
 
 
+def _maker_of(config: Config) -> Callable[[type[ModuleT]], Callable[[], ModuleT]]:
+    """What makes a function that makes a network of a class, of `config`. Raises UserError."""
+    values, path = _json_config(config), _source(config)
+
+    def make(kind: type[ModuleT]) -> Callable[[], ModuleT]:
+        check_network(values, kind, path)
+        return usable(lambda: kind.from_config(values), path)
+
+    return make
+
+
 def _json_config(config: Config) -> dict[str, Any]:
-    return dict(config) if isinstance(config, Mapping) else read_json(Path(config))
+    values = dict(config) if isinstance(config, Mapping) else read_json(Path(config))
+    check_config(values, _source(config))
+    return values
+
+
+def _source(config: Config) -> Path:
+    return Path("configuration") if isinstance(config, Mapping) else Path(config)

@@ -6,9 +6,8 @@ import json
 import logging
 import sys
 
-from soundctm.command import Parser
+from soundctm.command import Parser, exit_code
 from soundctm.config import add_arguments, config_from_args
-from soundctm.errors import UserError
 
 
 def main(arguments: list[str]) -> int:
@@ -18,18 +17,14 @@ def main(arguments: list[str]) -> int:
     show = commands.add_parser("show", help="say what is in a bundle", allow_abbrev=False)
     show.add_argument("file")
     make = commands.add_parser("make", help="write a bundle", allow_abbrev=False)
-    try:
-        if arguments[:1] == ["make"]:
-            from soundctm.data.bundle.making import BundleConfig, make_bundle  # these need the sound libraries
+    if arguments[:1] == ["make"]:
+        from soundctm.data.bundle.making import BundleConfig, make_bundle  # these need the sound libraries
 
-            add_arguments(make, BundleConfig)
-            make_bundle(config_from_args(BundleConfig, parser.parse_args(arguments)))
-            return 0
-        print(json.dumps(summary(parser.parse_args(arguments).file), indent=2))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        add_arguments(make, BundleConfig)
+        given = parser.parse_args(arguments)
+        return exit_code(lambda: make_bundle(config_from_args(BundleConfig, given)))
+    given = parser.parse_args(arguments)
+    return exit_code(lambda: print(json.dumps(summary(given.file), indent=2)))
 
 
 def summary(path: str) -> dict:

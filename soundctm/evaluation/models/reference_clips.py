@@ -24,7 +24,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from soundctm.command import Parser
+from soundctm.command import Parser, exit_code
 from soundctm.data.audio import SAMPLING_RATE
 from soundctm.data.compose import ComposedCorpus
 from soundctm.data.corpus import DATA_FOLDER, CorpusRow, load_corpus
@@ -58,6 +58,8 @@ def corpus_items(corpus: str | os.PathLike) -> ComposedCorpus:
 
 def choose(items: ComposedCorpus, count: int) -> list[ReferenceClip]:
     """`count` items, labels and within a label recordings in turn. Raises UserError when there are fewer clips."""
+    if count < 1:
+        raise UserError(f"--choose is {count}; it must be at least 1")
     chosen = list(itertools.islice(_in_turn(_by_group(rows) for rows in items.labels.values()), count))
     if len(chosen) < count:
         raise UserError(f"the test split holds {len(chosen)} clips, fewer than {count}")
@@ -122,18 +124,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--captions", default=str(TABLE), help="the table of items")
     parser.add_argument("--choose", type=int, metavar="N", help="first write the table anew, with N items")
     args = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
+
+    def act() -> None:
         items = corpus_items(args.corpus)
         if args.choose is not None:
             write_table(args.captions, choose(items, args.choose))
         table = read_table(args.captions)
         count = write_clips(items, table, args.output_dir)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    log.info("%d of %d real clips in %s", count, len(table), args.output_dir)
-    return 0
+        log.info("%d of %d real clips in %s", count, len(table), args.output_dir)
+
+    return exit_code(act)
 
 
 def _by_group(rows: Sequence[CorpusRow]) -> Iterable[CorpusRow]:

@@ -16,7 +16,7 @@ import torch
 from soundctm.checkpoints import load_network, save_checkpoint, save_network
 from soundctm.checkpoints.assemble import write_made_with
 from soundctm.checkpoints.layout import read_json
-from soundctm.checkpoints.limits import check_config
+from soundctm.checkpoints.limits import check_config, check_network
 from soundctm.checkpoints.stored import UNUSABLE
 from soundctm.config import option
 from soundctm.denoisers import TeacherDenoiser
@@ -111,6 +111,7 @@ class TeacherTask(DiffusionTask):
         shape = read_json(Path(shipped(config.unet_model_config)))
         check_config(shape, Path(config.unet_model_config))
         kind = backbone(shape, config.unet_model_config).teacher
+        check_network(shape, kind, Path(config.unet_model_config))
         init = load_network(config.init, "teacher") if config.init else None
         super().__init__(config, start_accelerator(config))
         torch.manual_seed(config.seed)

@@ -30,6 +30,24 @@ def test_what_cannot_be_written_is_one_clear_error_and_leaves_nothing(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
+def test_no_device_pipe_or_folder_is_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/null")
+    for path, fault in (
+        (tmp_path / "pipe", "no plain file"),
+        (tmp_path / "link", "no plain file"),
+        (tmp_path, "folder"),
+    ):
+        with pytest.raises(UserError, match=f"it is (a )?{fault}"):
+            write_whole(path, "text")
+    for name in ("", ".", "/", ".."):
+        with pytest.raises(UserError, match="is no name to write to"):
+            write_whole(name, "text")
+        with pytest.raises(UserError, match="is no name to write to"), whole_folder(name, replace=True):
+            pass
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "link").is_symlink() and len(os.listdir(tmp_path)) == 2
+
+
 def test_a_folder_is_replaced_whole_or_stays_as_it_was(tmp_path):
     folder = tmp_path / "made"
     for content in ("old", "new"):

@@ -1,12 +1,13 @@
 """The text encoder against the T5 golden, with MiniLM from its package, and its cache."""
 
 import json
+import shutil
 import sys
-import zipfile
 
 import pytest
 import torch
 from helpers import close, fill_state_dict_, golden, golden_meta
+from packing import repack
 from stand_ins import T5, cached, write_t5
 from transformers import T5Config, T5EncoderModel
 
@@ -165,12 +166,6 @@ def test_folder_round_trip_and_a_tokenizer_from_elsewhere(minilm, tmp_path):
         without.encode(["dog"])
 
 
-def repacked(source, target):
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new:
-        for info in old.infolist():
-            new.writestr(info.filename, old.read(info))
-
-
 @pytest.mark.parametrize("further", [False, True], ids=["exact", "with others"])
 def test_a_torch_file_that_was_packed_again_gives_the_same_weights(minilm, tmp_path, further):
     """transformers would map it and take the packed bytes for weights, whatever else the file holds."""
@@ -178,9 +173,34 @@ def test_a_torch_file_that_was_packed_again_gives_the_same_weights(minilm, tmp_p
     state = minilm.model.state_dict() | ({"cls.predictions.bias": torch.ones(3)} if further else {})
     torch.save(state, tmp_path / "plain")
     (tmp_path / "model.safetensors").unlink()
-    repacked(tmp_path / "plain", tmp_path / "pytorch_model.bin")
+    repack(tmp_path / "plain", tmp_path / "pytorch_model.bin")
     found = TextEncoder.from_pretrained(tmp_path).model.state_dict()
     assert all(torch.equal(value, found[name]) for name, value in minilm.model.state_dict().items())
+
+
+def in_hub_cache(folder, cache, name):
+    """A hub's cache that holds `folder` as the repository `name`."""
+    place = cache / f"models--{name.replace('/', '--')}"
+    shutil.copytree(folder, place / "snapshots" / "0123abcd")
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text("0123abcd")
+
+
+def test_a_hub_id_is_read_as_a_folder_is(minilm, tmp_path, monkeypatch):
+    """With a torch file packed again, and refused where its configuration names code."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    minilm.save_pretrained(tmp_path / "own")
+    torch.save(minilm.model.state_dict(), tmp_path / "plain")
+    (tmp_path / "own" / "model.safetensors").unlink()
+    repack(tmp_path / "plain", tmp_path / "own" / "pytorch_model.bin")
+    in_hub_cache(tmp_path / "own", tmp_path / "cache", "somebody/encoder")
+    found = TextEncoder.from_pretrained("somebody/encoder", tokenizer=MINILM).model.state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in minilm.model.state_dict().items())
+    path = tmp_path / "own" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"_attn_implementation": "somebody/kernel"}))
+    in_hub_cache(tmp_path / "own", tmp_path / "cache", "somebody/kernel")
+    with pytest.raises(UserError, match="code of its own"):
+        TextEncoder.from_pretrained("somebody/kernel", tokenizer=MINILM)
 
 
 @pytest.mark.parametrize(

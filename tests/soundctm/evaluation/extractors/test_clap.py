@@ -10,6 +10,7 @@ import pytest
 import torch
 from extractor_files import assert_behaves, signal
 from helpers import close
+from packing import repack
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import ClapAudioConfig, ClapConfig, ClapFeatureExtractor, ClapModel, ClapTextConfig
@@ -125,6 +126,18 @@ def test_files_without_counters_are_read(tmp_path, extractor, folder):
     sound = signal(0.5, RATE)
     close(without([sound])[0].embeddings, extractor([sound])[0].embeddings, 1e-5)
     assert without.weights_hash != extractor.weights_hash
+
+
+def test_a_torch_file_that_was_packed_again_gives_the_same_embeddings(tmp_path, extractor, folder):
+    """transformers would map it, and take what is packed for weights."""
+    other = shutil.copytree(folder, tmp_path / "packed")
+    (weights,) = other.glob("*.safetensors")
+    torch.save(load_file(weights), tmp_path / "plain.bin")
+    weights.unlink()
+    repack(tmp_path / "plain.bin", other / "pytorch_model.bin")
+    again = load_extractor("clap", str(other))
+    words = ["a dog barks", "rain"]
+    assert torch.equal(again.embed_texts(words), extractor.embed_texts(words))
 
 
 def test_a_folder_of_another_model_is_refused(tmp_path):
