@@ -44,6 +44,9 @@ RANGES: dict[str, tuple[int, int]] = {
     "sampling_rate": (100, 1_000_000),
 }
 FRACTIONS = ("freq_shift", "mid_block_scale_factor")  # whole numbers by default, which need not be
+PER_LEVEL = (  # of which there may be one for each level
+    *("layers_per_block", "transformer_layers_per_block", "attention_head_dim", "cross_attention_dim"),
+)
 TEXTS = ("_class_name", "act_fn", "model_type")
 CODE = (  # how a configuration names code that comes with it, or is to be fetched
     *("auto_map", "custom_pipelines", "trust_remote_code", "attn_implementation", "_attn_implementation"),
@@ -105,8 +108,9 @@ def check_kinds(values: Mapping[str, Any], kind: Any, path: Path) -> None:
             fine, wanted = isinstance(value, bool), "true or false"
         elif isinstance(usual, float) or name in FRACTIONS:
             fine, wanted = _is_number(value), "a number"
-        elif isinstance(usual, int):  # of some there may be one for each level
-            fine, wanted = isinstance(value, int | list | tuple) and not isinstance(value, bool), "a whole number"
+        elif isinstance(usual, int):
+            kinds = int | list | tuple if name in PER_LEVEL else int
+            fine, wanted = isinstance(value, kinds) and not isinstance(value, bool), "a whole number"
         elif isinstance(usual, str):
             fine, wanted = isinstance(value, str), "a name"
         else:
@@ -128,7 +132,7 @@ def load_part(folder: Path, kinds: Mapping[str, Any], what: str, dtype: torch.dt
             module = make(kind, config, path)
     except UNUSABLE as error:
         raise CodecError(f"{path} describes no usable {what}: {error}") from error
-    state = _read_weights(folder, {key: tuple(value.shape) for key, value in module.state_dict().items()})
+    state = _read_weights(folder, module.state_dict())
     module.load_state_dict({key: _aligned(_cast(value, dtype)) for key, value in state.items()}, assign=True)
     return module.eval()
 
@@ -159,7 +163,8 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _read_weights(folder: Path, expected: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
+def _read_weights(folder: Path, own: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    expected = {key: tuple(value.shape) for key, value in own.items()}
     path = next((folder / name for name in WEIGHTS if (folder / name).is_file()), folder / WEIGHTS[0])
     try:
         with safe_open(path, "pt") as file:
@@ -171,6 +176,9 @@ def _read_weights(folder: Path, expected: Mapping[str, tuple[int, ...]]) -> dict
             state = {key: file.get_tensor(key) for key in given}
     except UNUSABLE as error:
         raise CodecError(f"{path} does not hold the weights of this model: {error}") from error
+    whole = [key for key, value in state.items() if value.is_floating_point() != own[key].is_floating_point()]
+    if whole:
+        raise CodecError(f"{path} has numbers of another kind, {state[whole[0]].dtype}, for {whole[0]}")
     endless = [key for key, value in state.items() if not value.sum(dtype=torch.float64).isfinite()]
     if endless:
         raise CodecError(f"{path} has weights that are NaN or infinite ({endless[0]}); take an intact copy")

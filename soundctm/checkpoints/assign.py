@@ -21,12 +21,13 @@ def build(make: Callable[[], ModuleT], state: Mapping[str, torch.Tensor], source
     for those of a file that lie where matrix kernels take another path: equal weights shall give equal bits.
 
     The module is made on the meta device, so its initial weights never exist. Raises UserError naming the keys of
-    `source` that are missing, not expected, of another shape, or not finite.
+    `source` that are missing, not expected, of another shape or kind, or not finite.
     """
     with torch.device("meta"):
         module = make()
     expected = module.state_dict()
     check_keys(shapes(expected), shapes(state), source)
+    check_kinds(expected, state, source)
     check_finite(state, source)
     values = {key: aligned(value.to(dtype)) if value.is_floating_point() else value for key, value in state.items()}
     module.load_state_dict(values, assign=True)
@@ -62,6 +63,17 @@ def check_keys(expected: Shapes, given: Shapes, source: str) -> None:
     ]
     if faults:
         raise UserError(f"{source} does not fit this model: {'; '.join(faults)}")
+
+
+def check_kinds(expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor], source: str) -> None:
+    """Raises UserError naming tensors of whole or complex numbers where a module has real ones, or the other way."""
+    wrong = [
+        key
+        for key, value in state.items()
+        if key in expected and value.is_floating_point() != expected[key].is_floating_point()
+    ]
+    if wrong:
+        raise UserError(f"{source} has numbers of another kind, {state[wrong[0]].dtype}, for {listing(wrong)}")
 
 
 def length_of(state: Mapping[str, torch.Tensor], key: str, source: str, axis: int = 0, prefix: str = "") -> int:

@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from soundctm.audioldm.library import sparingly
+from soundctm.checkpoints.assign import check_kinds
 from soundctm.checkpoints.limits import check_config
 from soundctm.checkpoints.weight_files import read_weights
 from soundctm.errors import UserError
@@ -136,6 +137,7 @@ def _read_here(
     buffers = {name for name, _ in model.named_buffers()}  # some files hold those that a model makes itself
     own = model.state_dict(keep_vars=True)
     known = {name: value for name, value in state.items() if name in own or name not in buffers}
+    check_kinds(own, known, str(folder))
     fits = all(name in own and own[name].shape == value.shape for name, value in known.items())
     given = {id(own[name]) for name in known if name in own}  # of tied tensors one name is enough
     if fits and all(id(value) in given for value in own.values()):

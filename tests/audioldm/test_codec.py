@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import soundctm.audioldm as audioldm
 from soundctm.audioldm import AudioLDMCodec, CodecError, LogMel, MelConfig
@@ -138,6 +139,46 @@ def test_folders_that_are_no_codec(tmp_path):
     vocoder = tmp_path / "vocoder" / "config.json"
     vocoder.write_text(json.dumps(json.loads(vocoder.read_text()) | {"_class_name": "os.system"}))
     with pytest.raises(CodecError, match="names the vocoder os.system"):
+        AudioLDMCodec.from_pretrained(tmp_path)
+
+
+def change_config(path, **values):
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.mark.parametrize(("part", "values", "said"), [
+    ("vocoder", {"layers": 10**9}, "`layers` is 1000000000; it must be a whole number from 0 to 256"),
+    ("vocoder", {"n_mels": 32}, "lacks, or has of another shape"),
+    ("vocoder", {"mel_mean": "x"}, "`mel_mean` is 'x'; it must be a number"),
+    ("vocoder", {"hop_length": 320}, "the vocoder is for 64 mel bands and 320 samples a frame; the mel has 64 bands"),
+    ("vocoder", {"auto_map": {"AutoModel": "x.Y"}}, "code of its own"), (".", {"mel": 5}, "cannot be used"),
+    ("vae", {"block_out_channels": [16, "x", 32]}, "must be a whole number from 4"),
+    ("vae", {"in_channels": 2}, "lacks, or has of another shape"),
+    ("vae", {"layers_per_block": None}, "`layers_per_block`"),
+    (".", {"mel": {"n_mels": 62}}, "62 mel bands cannot be cut into patches of 4"),
+    (".", {"mel": {"n_mels": 32}}, "the mel has 32 bands"), (".", {"mel": {"n_fft": 1023}}, "must be even"),
+])  # fmt: skip
+def test_configurations_of_strangers_are_refused_in_one_line(tmp_path, part, values, said):
+    small_codec().save_pretrained(tmp_path)
+    change_config(tmp_path / part / "config.json", **values)
+    with pytest.raises(CodecError) as refused:
+        AudioLDMCodec.from_pretrained(tmp_path)
+    assert said in str(refused.value) and len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("change", ["nan", "int", "lacking", "cut"])
+def test_weights_of_strangers_are_refused(tmp_path, change):
+    small_codec().save_pretrained(tmp_path)
+    path = tmp_path / "vae" / "diffusion_pytorch_model.safetensors"
+    state = load_file(path)
+    name = next(iter(state))
+    if change == "cut":
+        path.write_bytes(path.read_bytes()[:5000])
+    elif change == "lacking":
+        save_file({key: value for key, value in state.items() if key != name}, path)
+    else:
+        save_file(state | {name: state[name].int() if change == "int" else state[name] * float("nan")}, path)
+    with pytest.raises(CodecError, match=f"model.safetensors .*{name if change != 'cut' else ''}"):
         AudioLDMCodec.from_pretrained(tmp_path)
 
 

@@ -125,6 +125,17 @@ def test_pointers_of_git_lfs_are_called_so(folder, part):
         load_checkpoint(folder)
 
 
+@pytest.mark.parametrize("dtype", [torch.int32, torch.bool, torch.complex64])
+@pytest.mark.parametrize("part", PARTS)
+def test_weights_that_are_no_real_numbers_are_refused(folder, part, dtype):
+    path = weights(folder, part)
+    state = load_file(path)
+    first = next(key for key, value in state.items() if value.is_floating_point())
+    save_file(state | {first: state[first].to(dtype)}, path, metadata={"format": "pt"})
+    with pytest.raises(UserError, match=f"numbers of another kind, {dtype}, for {first}"):
+        load_checkpoint(folder)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("part", PARTS)
 def test_weights_that_are_not_finite_are_refused_with_their_name(folder, part, value):
