@@ -178,27 +178,19 @@ def test_a_torch_file_that_was_packed_again_gives_the_same_weights(minilm, tmp_p
     assert all(torch.equal(value, found[name]) for name, value in minilm.model.state_dict().items())
 
 
-def in_hub_cache(folder, cache, name):
-    """A hub's cache that holds `folder` as the repository `name`."""
-    place = cache / f"models--{name.replace('/', '--')}"
-    shutil.copytree(folder, place / "snapshots" / "0123abcd")
-    (place / "refs").mkdir()
-    (place / "refs" / "main").write_text("0123abcd")
-
-
 def test_a_hub_id_is_read_as_a_folder_is(minilm, tmp_path, monkeypatch):
     """With a torch file packed again, and refused where its configuration names code."""
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     minilm.save_pretrained(tmp_path / "own")
     torch.save(minilm.model.state_dict(), tmp_path / "plain")
     (tmp_path / "own" / "model.safetensors").unlink()
     repack(tmp_path / "plain", tmp_path / "own" / "pytorch_model.bin")
-    in_hub_cache(tmp_path / "own", tmp_path / "cache", "somebody/encoder")
+    shutil.copytree(tmp_path / "own", cached(tmp_path, "somebody/encoder"))
     found = TextEncoder.from_pretrained("somebody/encoder", tokenizer=MINILM).model.state_dict()
     assert all(torch.equal(value, found[name]) for name, value in minilm.model.state_dict().items())
     path = tmp_path / "own" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"_attn_implementation": "somebody/kernel"}))
-    in_hub_cache(tmp_path / "own", tmp_path / "cache", "somebody/kernel")
+    shutil.copytree(tmp_path / "own", cached(tmp_path, "somebody/kernel"))
     with pytest.raises(UserError, match="code of its own"):
         TextEncoder.from_pretrained("somebody/kernel", tokenizer=MINILM)
 
