@@ -65,5 +65,7 @@ def test_a_wheel_holds_one_package_and_its_command(wheel):
         "soundctm.commands:main",
     ]
     assert {name.split("/")[0] for name in names} == {"soundctm", info.split("/")[0]}
+    page = {path.relative_to(ROOT).as_posix() for path in (ROOT / "soundctm/studio/page").rglob("*") if path.is_file()}
+    assert page <= set(names) and "soundctm/studio/page/vendor/wavesurfer/LICENSE" in page
     assert "soundctm/audioldm/codec.py" in names and not any("__pycache__" in name for name in names)
     assert wheel.stat().st_size < 60 * 2**20

@@ -60,7 +60,7 @@ export const act = {
     const item = store.get(id);
     if (!item || item.kind === "own") return;
     const steps = requested.steps("refine");
-    await begin(api.refine(id, steps), { caption: item.caption, count: 1, what: `${steps} steps · seed ${item.seed}` });
+    await begin(() => api.refine(id, steps), { caption: item.caption, count: 1, what: `${steps} steps · seed ${item.seed}` });
   }),
 
   // The seed of a sound with what the form says now; without a caption there, the sound's own.
@@ -68,7 +68,7 @@ export const act = {
     const item = store.get(id);
     if (!item || item.kind === "own") return;
     const { seed, variants, ...request } = requested.generate({ caption: item.caption });
-    await begin(api.again(id, request), {
+    await begin(() => api.again(id, request), {
       caption: request.prompt, count: 1, what: `${request.steps} steps · seed ${item.seed}`,
     });
   }),

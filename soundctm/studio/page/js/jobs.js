@@ -7,22 +7,38 @@ import { kept, store } from "./store.js";
 import { complain, say } from "./view/messages.js";
 
 const OPEN = "open-jobs"; // kept, so that a reload goes on following
-export const jobs = new Map(); // id -> {id, caption, what, count, done: Set, progress, status, stop}
+export const jobs = new Map(); // key -> {key, id, caption, what, count, done: Set, progress, status}
+let number = 0;
 const changed = () => store.tell("jobs");
 
-// Follow the job that `asked` (a promise of {id}) begins. `told`: {caption, count, what}.
-export async function begin(asked, told) {
-  const { id } = await asked;
-  remember({ id, ...told });
-  watch({ id, ...told }, true);
+// Begin a job: `ask` asks the service for it and gives {id}. Its places are there at once, while the model is loaded,
+// too. `told`: {caption, count, what, hear}; `hear`: what comes first is played even while something else plays.
+export async function begin(ask, told) {
+  const job = placed(told);
+  try {
+    await modelThere();
+    if (job.cancelled) return finish(job);
+    job.id = (await ask()).id;
+  } catch (error) {
+    finish(job);
+    throw error;
+  }
+  remember({ id: job.id, ...told });
+  if (job.cancelled) api.cancel(job.id).catch(complain);
+  listenTo(job, true);
 }
+
+const modelThere = () => new Promise((there) => {
+  if (store.model) there();
+  else store.addEventListener("model", () => there(), { once: true });
+});
 
 // Those that ran when the page was left.
 export async function resume() {
   for (const told of kept.get(OPEN, [])) {
     try {
       const job = await api.job(told.id);
-      if (["waiting", "running"].includes(job.status)) watch(told, false);
+      if (["waiting", "running"].includes(job.status)) listenTo(placed(told, told.id), false);
       else forget(told.id);
     } catch {
       forget(told.id);
@@ -38,14 +54,29 @@ function forget(id) {
   kept.set(OPEN, kept.get(OPEN, []).filter((told) => told.id !== id));
 }
 
-function watch(told, asked) {
-  const job = { ...told, done: new Set(), progress: 0, status: "waiting", position: null, cancelled: false };
+function placed(told, id = null) {
+  const job = {
+    ...told, id, key: `job ${++number}`, done: new Set(), progress: 0, status: "waiting", position: null, cancelled: false,
+    from: store.chosen,
+  };
   job.cancel = () => {
     job.cancelled = true;
-    api.cancel(job.id).catch(complain);
+    if (job.id) api.cancel(job.id).catch(complain);
+    else finish(job);
   };
-  jobs.set(job.id, job);
-  job.stop = follow(job.id, {
+  jobs.set(job.key, job);
+  changed();
+  return job;
+}
+
+function finish(job) {
+  jobs.delete(job.key);
+  if (job.id) forget(job.id);
+  changed();
+}
+
+function listenTo(job, asked) {
+  follow(job.id, {
     progress(found) {
       Object.assign(job, { progress: found.progress, status: found.status, position: found.position });
       store.tell("progress", job);
@@ -53,13 +84,10 @@ function watch(told, asked) {
     clip: (clip) => arrived(job, clip, asked),
     over(found) {
       for (const clip of found.clips || []) arrived(job, clip, asked);
-      jobs.delete(job.id);
-      forget(job.id);
-      changed();
+      finish(job);
       if (found.status === "failed") say(sentence(found.error || "the job failed"), { bad: true });
     },
   });
-  changed();
 }
 
 function arrived(job, clip, asked) {
@@ -74,10 +102,9 @@ function arrived(job, clip, asked) {
   if (!store.items.has(clip.item.id)) store.total += 1;
   clip.item.fresh = true;
   store.insert(clip.item);
-  if (first && asked) {
-    store.choose(clip.item.id);
-    if (kept.get("autoplay", true) && !player.playing) listen(clip.item.id, 0);
-  }
+  if (!first || !asked) return;
+  if (store.chosen === job.from || job.hear) store.choose(clip.item.id);
+  if (kept.get("autoplay", true) && (job.hear || !player.playing)) listen(clip.item.id, 0);
 }
 
 const warned = new Set(); // sentences that were said already

@@ -28,9 +28,8 @@ async function look() {
     const health = await api.health();
     if (health.status === "ok") {
       if (!store.model || store.model.name !== health.model) await showModels();
-      const mine = jobs.size;
-      if (mine) status("busy", mine === 1 ? "Making sounds" : `Making sounds, ${mine} jobs`);
-      else status("ready", `Ready on ${health.device === "cpu" ? "the CPU" : health.device}`);
+      ready = `Ready on ${health.device === "cpu" ? "the CPU" : health.device}`;
+      showJobs();
     } else {
       if (health.fault) say(sentence(health.fault), { bad: true });
       status("loading", health.fault ? "No model" : health.status === "stopping" ? "Stopping" : "Loading the model");
@@ -41,6 +40,14 @@ async function look() {
     wait = 2000;
   }
   setTimeout(look, wait);
+}
+
+let ready = "Ready";
+
+function showJobs() {
+  if (!store.model) return;
+  if (jobs.size) status("busy", jobs.size === 1 ? "Making sounds" : `Making sounds, ${jobs.size} jobs`);
+  else status("ready", ready);
 }
 
 async function showModels() {
@@ -78,11 +85,7 @@ async function begin() {
   const helped = help.start();
   keys.start();
   $("model").addEventListener("change", pick);
-  store.on("jobs", () => {
-    if (!store.model) return;
-    if (jobs.size) status("busy", jobs.size === 1 ? "Making sounds" : `Making sounds, ${jobs.size} jobs`);
-    else status("ready", "Ready");
-  });
+  store.on("jobs", showJobs);
   look();
   await stream.load();
   helped.tell(document.documentElement.dataset.folder);

@@ -148,7 +148,7 @@ function dragOut(event, item) {
 // A place for a sound that is being made.
 export function pendingCard(job, index, cancel) {
   const bar = el("progress", { max: "1", value: 0, "aria-label": `Progress of ${short(job.caption, 60)}` });
-  const told = el("span", {}, "waiting");
+  const told = el("span", {}, store.model ? "waiting" : "waiting for the model");
   const card = el("article", { class: "card pending", "aria-label": `Being made: ${short(job.caption, 80)}` },
     el("div", { class: "glow" }),
     el("h3", { dir: "auto" }, short(job.caption, 160)),

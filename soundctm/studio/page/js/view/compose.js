@@ -86,8 +86,8 @@ async function submit() {
     document.querySelectorAll("#compose [aria-invalid]").forEach((field) => field.removeAttribute("aria-invalid"));
     const request = requested.generate();
     const what = `${request.steps} ${request.steps === 1 ? "step" : "steps"} · seed ${request.seed}`;
-    await begin(api.generate(request), { caption: request.prompt, count: request.variants, what });
     if (!locked) $("seed").value = anySeed();
+    await begin(() => api.generate(request), { caption: request.prompt, count: request.variants, what, hear: true });
   } catch (error) {
     const field = { prompt: "prompt", negative_prompt: "negative", seconds: "seconds", seed: "seed" }[error.field];
     if (field) $(field).setAttribute("aria-invalid", "true");

@@ -85,5 +85,9 @@ export function fillIcons() {
 // For people: 2.56 s, 12.0 s.
 export const seconds = (value) => (value === null || value === undefined ? "" : `${Number(value.toFixed(2))} s`);
 
-// A text cut to what a line can hold.
-export const short = (text, most = 120) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+// A text as a line can hold it. Characters that steer instead of being seen (control, direction) are shown as ones that
+// cannot be shown, so that no name looks like another.
+export function short(text, most = 120) {
+  const seen = text.replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g, "\ufffd");
+  return seen.length > most ? `${seen.slice(0, most - 1)}…` : seen;
+}

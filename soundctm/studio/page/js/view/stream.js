@@ -12,7 +12,7 @@ import { complain } from "./messages.js";
 const PAGE = 48;
 const IDEAS = ["a dog barking", "rain on a tin roof", "glass breaking", "footsteps on gravel", "a church bell"];
 const cards = new Map(); // id -> element
-const places = new Map(); // "job/index" -> element
+const places = new Map(); // "key/index" -> element
 let next = null, turn = 0, loaded = false;
 
 const asked = () => {
@@ -41,7 +41,7 @@ function render() {
   const wanted = [];
   for (const job of jobs.values()) {
     for (let index = 0; index < job.count; index++) {
-      const key = `${job.id}/${index}`;
+      const key = `${job.key}/${index}`;
       if (job.done.has(index)) continue;
       if (!places.has(key)) places.set(key, el("li", {}, pendingCard(job, index, job.cancel)));
       wanted.push(places.get(key));
@@ -114,7 +114,7 @@ export function start() {
   store.on("items", render);
   store.on("jobs", render);
   store.on("progress", (job) => {
-    for (const [key, place] of places) if (key.startsWith(`${job.id}/`)) place.firstChild.progress(job);
+    for (const [key, place] of places) if (key.startsWith(`${job.key}/`)) place.firstChild.progress(job);
   });
   const refresh = () => cards.forEach((place) => place.firstChild.refresh());
   for (const name of ["chosen", "compare", "item"]) store.on(name, refresh);

@@ -166,11 +166,11 @@ export class Tools {
   }
 
   async edit(request, what) {
-    const prompt = this.text(), { sampler, ...sampling } = requested.sampling();
+    const prompt = this.text(), { id } = this.item, { sampler, ...sampling } = requested.sampling();
     const variants = Math.min(Math.max(Math.round(this.values.variants) || 1, 1), 8);
     const whole = { prompt, ...sampling, ...(sampler && { sampler }), variants, ...request };
     const told = `${what} · ${sampling.steps} ${sampling.steps === 1 ? "step" : "steps"}`;
-    await begin(api.edit(this.item.id, whole), { caption: prompt, count: variants, what: told });
+    await begin(() => api.edit(id, whole), { caption: prompt, count: variants, what: told });
   }
 
   async follow() {
@@ -182,6 +182,7 @@ export class Tools {
       ...(Math.abs(this.length - trained) > 0.005 && { seconds: Number(this.length.toFixed(4)) }),
     };
     const told = { caption: request.prompt, count: 1, what: `along a curve · ${sampling.steps} steps` };
-    await begin(this.item.kind === "made" ? api.again(this.item.id, request) : api.generate(request), told);
+    const { id, kind } = this.item;
+    await begin(() => (kind === "made" ? api.again(id, request) : api.generate(request)), told);
   }
 }
