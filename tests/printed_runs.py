@@ -20,6 +20,8 @@ NOT_HERE = {
     r"^(hf|curl|apt-get|git) |build_corpus": "it fetches from a network that tests do not use",
     r"^(pip|uv) |^(source|docker) |^cd ": "it sets up what tests have; test_installing.py runs the installations",
     r"mkdocs serve": "it ends when it is told to",
+    r"^soundctm studio$|^bash studio.sh$": "it ends when it is told to; the studio's test_run.py starts it",
+    r"SoundCTM/manifest.csv": "it takes a sound that the page has made; see test_routes.py of the studio",
     r"^python -m$|^accelerate launch$|^python ctm_inference.py$|^soundctm \w+$(?<!info)": "it is no whole command",
     r" \.\.\.|--help$": "it is the beginning of one, or asks for help",
     r"bash run_tests.sh|-m pytest": "it is these tests",

@@ -32,6 +32,7 @@ def pipe(tmp_path_factory):
     folder = write_checkpoint(tmp_path_factory.mktemp("studio"), teacher=False)
     pipe = SoundCTMPipeline.from_pretrained(folder, device="cpu")
     pipe.set_progress_bar_config(disable=True)
+    pipe.folder = folder
     return pipe
 
 
@@ -43,7 +44,7 @@ def studio(history, pipe):
     from soundctm.service import Settings
     from soundctm.studio.app import create_studio
 
-    app = create_studio(Settings(), history, pipe, "tiny")
+    app = create_studio(Settings(), history, pipe, str(pipe.folder))
     with TestClient(app, base_url="http://127.0.0.1:8764") as client:
 
         def done(answer):

@@ -47,6 +47,19 @@ def test_refining_keeps_the_seed_and_all_else(studio):
     assert (before["steps"], after["steps"]) == ("1", "3")
 
 
+def test_the_scripts_make_the_same_clips_of_the_manifest(studio, tmp_path):
+    """Also shorter and longer ones, whose form the two must share."""
+    from soundctm.commands import main
+
+    asked = ({}, {"seconds": 0.3}, {"seconds": 1.1, "omega": 4.0}, {"nu": 1.5, "negative_prompt": "music"})
+    made = [generate(studio, seed=4, steps=2, **each)["clips"][0]["item"]["file"] for each in asked]
+    table = str(studio.history.folder / "manifest.csv")
+    for file in made:
+        place = ["-o", str(tmp_path / "again"), "--device", "cpu"]
+        assert main(["generate", "--manifest", table, "--only", file, *place]) == 0
+        assert (tmp_path / "again" / file).read_bytes() == (studio.history.folder / file).read_bytes()
+
+
 def test_a_seed_that_a_javascript_number_cannot_hold_is_kept(studio):
     large = 2**63 - 25
     item = studio.history.add(made("thunder", large))
