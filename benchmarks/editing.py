@@ -24,36 +24,29 @@ from benchmarks.measuring import PeakMemory
 from soundctm.command import exit_code
 from soundctm.editing import Region
 from soundctm.editing.regions import FADE
+from soundctm.editing.seams import HOP, flux, usual_flux
 from soundctm.editing.windows import OVERLAP
 from soundctm.errors import UserError
 from soundctm.pipeline import SoundCTMPipeline
 
 PARTS = ("memory", "rhythm", "seams")
 TEXTURES = ("rain on a roof", "wind", "a fire crackling", "a crowd applauding", "a waterfall")
-FRAME, HOP = 0.064, 0.01  # seconds of a frame of the flux, and between two
 SEED = 5
 
 
-def flux(waveform: torch.Tensor, rate: int) -> torch.Tensor:
-    """Spectral flux [frames] of [samples], a frame every 10 ms: the sum over frequency of what grew, square root."""
-    size = 2 * round(rate * FRAME / 2)
-    window = torch.hann_window(size)
-    spectrum = torch.stft(waveform, size, round(rate * HOP), window=window, return_complex=True).abs()
-    return torch.relu(spectrum.diff(dim=1)).square().sum(0).sqrt()
-
-
 def seam_flux(before: torch.Tensor, after: torch.Tensor, region: Region, rate: int) -> tuple[float, float]:
-    """(greatest flux of `after` where a frame's middle lies in a crossfade, 99th percentile of the flux of `before`).
+    """(greatest flux of `after` within 25 ms of an edge of the region, 99th percentile of the flux of `before`).
 
-    Sides of the region at the clip's own start or end have no seam.
+    Where `before` itself has more at the same place, it counts. A region's sides at the clip's ends have no seam.
     """
-    changes = flux(after, rate)
+    changes, usual = flux(after, rate), usual_flux(before, rate)
     middles = (torch.arange(len(changes)) + 0.5) * HOP
     seconds, at_seam = len(after) / rate, torch.zeros(len(changes), dtype=torch.bool)
     for edge, inner in ((region.start, region.start > 0), (region.end, region.end < seconds)):
         if inner:
             at_seam |= (middles - edge).abs() <= FADE + HOP / 2
-    return float(changes[at_seam].max()), float(flux(before, rate).quantile(0.99))
+    own = flux(before, rate)[at_seam].clamp_min(usual)
+    return float((changes[at_seam] / own).max()) * usual, usual
 
 
 def rhythm(waveform: torch.Tensor, rate: int, hop_seconds: float) -> tuple[float, float]:

@@ -19,8 +19,9 @@ import torch
 
 from soundctm.editing.bands import Band, latent_band_mask, paste_bands
 from soundctm.editing.clip import Audio, check_length, encode, frames_of, read_init
-from soundctm.editing.regions import FADE, SOFT, Region, check_regions, frame_mask, paste, sample_mask
+from soundctm.editing.regions import FADE, SOFT, Region, check_regions, frame_mask
 from soundctm.editing.sampling import Known
+from soundctm.editing.seams import INNER, join, usual_flux
 from soundctm.errors import UserError
 from soundctm.steering import along_time
 
@@ -53,7 +54,8 @@ def inpaint(
     """The clip with `regions` (seconds) made anew, to fit what is around them.
 
     `strength` below 1 lets the regions keep something of what was there. `repeats` above 0 takes RePaint's form, every
-    step that many times. `soft`, `fade`: seconds over which latents and samples go from old to new. No regions give the
+    step that many times. `soft`, `fade`: seconds around a region over which latents and samples go from old to new; the
+    latter go on inside of it where the seam would be heard (`soundctm.editing.seams`). No regions give the
     input. Raises UserError for regions outside of the clip.
     """
     check_strength(strength)
@@ -77,15 +79,19 @@ def extend(
     waveform = read_init(audio, rate, own)
     check_length(len(waveform) / own + before + after, "the extension")
     left, right = round(before * own), round(after * own)
-    # silence stands in for what is not there yet; it is never part of the result
+    # silence stands in for what is not there yet; where the clip ends loudly, a mirror image of it goes on under the
+    # crossfade, or there would be a hole
     canvas = torch.nn.functional.pad(waveform, (left, right))
     seconds = len(canvas) / own
+    image = min(round(INNER[-1] * own), len(waveform) - 1)
+    mirrored = torch.nn.functional.pad(waveform[None], (min(left, image), min(right, image)), mode="reflect")[0]
+    mirrored = torch.nn.functional.pad(mirrored, (left - min(left, image), right - min(right, image)))
     regions = []
     if left:
         regions.append(Region(0.0, left / own))
     if right:
         regions.append(Region(seconds - right / own, seconds))
-    return _inpainted(pipe, prompts, canvas, canvas, regions, 1.0, repeats, 0.0, fade, options)
+    return _inpainted(pipe, prompts, mirrored, canvas, regions, 1.0, repeats, 0.0, fade, options, waveform)
 
 
 def make_loop(
@@ -151,9 +157,12 @@ def as_regions(regions: Sequence[Region | tuple[float, float]]) -> list[Region]:
 
 def _inpainted(
     pipe: SoundCTMPipeline, prompts: Prompts, kept: torch.Tensor, heard: torch.Tensor, regions: Sequence[Region],
-    strength: float, repeats: int, soft: float, fade: float, options: dict[str, Any],
+    strength: float, repeats: int, soft: float, fade: float, options: dict[str, Any], clip: torch.Tensor | None = None,
 ) -> SoundCTMOutput:  # fmt: skip
-    """`kept` [samples] with `regions` made anew."""
+    """`kept` [samples] with `regions` made anew, where the network sees `heard`.
+
+    `clip` is the sound whose own changes say what a seam may be, `kept` by default.
+    """
     codec = pipe.codec
     frames = frames_of(codec, len(kept))
     latents = encode(codec, heard, frames)
@@ -162,6 +171,7 @@ def _inpainted(
     mask = frame_mask(regions, frames, codec.samples_per_latent / codec.sampling_rate, soft)
     known = Known(latents, along_time(mask, latents.ndim), strength, repeats)
     made = pipe.edit(prompts, known, len(kept), **options)
-    joined = paste(kept, torch.from_numpy(made.audios), sample_mask(regions, len(kept), codec.sampling_rate, fade))
-    made.audios = joined.numpy()
+    rate = codec.sampling_rate
+    limit = usual_flux(kept if clip is None else clip, rate)
+    made.audios = join(kept, torch.from_numpy(made.audios), regions, rate, fade, limit).numpy()
     return made

@@ -63,13 +63,31 @@ def frame_mask(regions: Sequence[Region], frames: int, frame_seconds: float, sof
     return mask.float()
 
 
-def sample_mask(regions: Sequence[Region], samples: int, rate: int, fade: float = FADE) -> torch.Tensor:
-    """[samples] in [0, 1]: 1 inside regions, exactly 0 farther than `fade` seconds from them, half a cosine between."""
+def merged(regions: Sequence[Region]) -> list[Region]:
+    """The same seconds as regions that neither touch nor overlap, in order."""
+    parts: list[Region] = []
+    for region in sorted(regions, key=lambda region: region.start):
+        if parts and region.start <= parts[-1].end:
+            parts[-1] = Region(parts[-1].start, max(parts[-1].end, region.end))
+        else:
+            parts.append(region)
+    return parts
+
+
+def sample_mask(
+    regions: Sequence[Region], samples: int, rate: int, fade: float = FADE,
+    inner: Sequence[tuple[float, float]] | None = None,
+) -> torch.Tensor:  # fmt: skip
+    """[samples] in [0, 1]: 1 inside regions, exactly 0 farther than `fade` seconds from them, half a cosine between.
+
+    `inner` gives for every region how many seconds more the crossfades at its start and its end go on inside of it.
+    """
     times = torch.arange(samples, dtype=torch.float64) / rate
     mask = torch.zeros(samples, dtype=torch.float64)
-    for region in regions:
-        away = torch.maximum(region.start - times, times - region.end).clamp_min(0)
-        mask = torch.maximum(mask, _ramp(1 - away / max(fade, 1e-9)))
+    for region, (first, last) in zip(regions, inner or [(0.0, 0.0)] * len(regions), strict=True):
+        rise = (times - region.start + fade) / max(fade + first, 1e-9)
+        fall = (region.end + fade - times) / max(fade + last, 1e-9)
+        mask = torch.maximum(mask, _ramp(torch.minimum(rise, fall)))
     return mask.float()
 
 

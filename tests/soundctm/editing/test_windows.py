@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from soundctm.audioldm.chunks import in_chunks
 from soundctm.editing.windows import window_starts, windowed
+from soundctm.schedule import SigmaSchedule
 
 T, S = torch.tensor(3.0), torch.tensor(0.5)
 
@@ -33,6 +34,21 @@ def test_a_jump_frame_by_frame_does_not_notice(shape, loop):
 def test_one_window_is_the_jump_itself():
     z = torch.randn(1, 2, 16, 4)
     assert torch.equal(windowed(flow, 16)(z, T, S), flow(z, T, S))
+
+
+def test_windows_leave_no_rhythm():
+    """A network that is louder in the middle of its windows: over the levels of a clip their places move."""
+    window, frames, hop = 16, 1600, 8
+    gain = 1 - 0.4 * torch.cos(2 * torch.pi * (torch.arange(window, dtype=torch.float64) + 0.5) / window)
+    jump = windowed(lambda z, t, s: z * gain[:, None], window)
+    z = torch.randn(1, 64, frames, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    levels = SigmaSchedule().grid(5, torch.float64)
+    for t, s in zip(levels[:-1], levels[1:], strict=True):
+        z = jump(z, t, s)
+    energy = z.square().mean((0, 1, 3))[window:-window]
+    energy = energy / energy.mean() - 1
+    at = lambda lag: float((energy[lag:] * energy[:-lag]).mean() / energy.square().mean())  # noqa: E731
+    assert at(hop) < 0.1 and at(2 * hop) < 0.1
 
 
 def test_a_loop_has_no_beginning():
