@@ -15,8 +15,8 @@ from torch import Tensor
 from soundctm.editing.regions import Region, merged, paste, sample_mask
 
 FRAME, HOP = 0.064, 0.01  # seconds of a frame of the flux, and between two
-INNER = (0.0, 0.02, 0.04, 0.08, 0.16)  # seconds that a crossfade may go on inside of a region
-MOST = 0.25  # of a region
+INNER = (0.0, 0.02, 0.04, 0.08, 0.16, 0.32)  # seconds that a crossfade may go on inside of a region
+MOST = 1 / 3  # of a region, on each side
 PIECE = 4096  # frames whose spectra are held at once
 
 
@@ -71,9 +71,7 @@ def _inner(kept: Tensor, made: Tensor, region: Region, side: int, rate: int, fad
     middles = (torch.arange(len(before), device=before.device) + 0.5) * HOP + first / rate
     inward = (middles - edge) * (1 - 2 * side)
     best, least = 0.0, float("inf")
-    for inner in INNER:
-        if inner > MOST * (region.end - region.start):
-            break
+    for inner in sorted({min(inner, MOST * (region.end - region.start)) for inner in INNER}):
         lengths = [(inner, 0.0) if side == 0 else (0.0, inner)]
         moved = Region(region.start - first / rate, region.end - first / rate)
         changes = flux(paste(old, new, sample_mask([moved], len(old), rate, fade, lengths)), rate)

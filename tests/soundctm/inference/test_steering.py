@@ -82,6 +82,22 @@ def test_edits_are_repeated_by_the_same_command(make, clip, arguments):
     assert (sound == again).all() and (sound == replayed).all()
 
 
+def test_control_is_repeated_by_the_same_command_and_by_its_manifest(make):
+    command = ["--prompt", "rain", "--num_steps", "2", "--control", "intensity", "--curve", "0:-40 0.6:-20"]
+    flags = ["--control_method", "noise", "--control_iterations", "2", "--control_candidates", "3"]
+    (row,), (sound,) = make("a", *command, *flags)
+    assert json.loads(row["steering"]) == {
+        "control": "intensity", "curve": "0:-40 0.6:-20", "control_method": "noise", "control_iterations": 2,
+        "control_candidates": 3,
+    }  # fmt: skip
+    (again,), (same,) = make("b", "--manifest", "a/manifest.csv")
+    assert (sound == same).all() and again["control_error"] == row["control_error"]
+    _, (refined,) = make("c", "--refine", "a/manifest.csv:1", "--num_steps", "2")
+    assert (sound == refined).all()
+    (plain,), _ = make("d", *command)
+    assert plain["control_error"] != row["control_error"]
+
+
 def test_another_sound_is_another_clip(make, clip, tmp_path):
     command = ["--prompt", "rain", "--init_audio", clip, "--strength", "0.3"]
     make("a", *command)
