@@ -14,14 +14,17 @@ from pathlib import Path
 
 
 def pins(path: Path) -> dict[str, str]:
-    """Package -> version of a requirements file made of `name==version`, `-r file`, comments and blank lines."""
+    """Package -> version of a requirements file made of `name==version`, `-r file`, comments and blank lines.
+
+    Of `name[extra]==version` the package alone is looked at.
+    """
     found: dict[str, str] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         line = line.split("#", 1)[0].strip()
         if line.startswith("-r "):
             found.update(pins(path.parent / line[3:].strip()))
         elif line:
-            match = re.fullmatch(r"([A-Za-z0-9._-]+)==(\S+)", line)
+            match = re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[[a-z,-]+\])?==(\S+)", line)
             if match is None:
                 raise SystemExit(f"error: {path}: {line!r} is not name==version")
             found[match[1]] = match[2]

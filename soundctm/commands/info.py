@@ -32,6 +32,7 @@ EXTRAS = {  # of pyproject.toml: packages by which one sees that it is installed
     "loudness": ("pyloudnorm",),
     "track": ("wandb", "tensorboard"),
     "studio": ("fastapi", "uvicorn", "python-multipart", "prometheus-client"),
+    "ray": ("ray",),
     "dev": ("pytest", "hypothesis", "ruff", "hatchling"),
     "docs": ("mkdocs-material", "mkdocstrings-python"),
 }

@@ -51,6 +51,7 @@ class Settings:
     stop_s: float = option(60.0, "seconds that what runs is given to end when the service is stopped", above=0)
 
     # what is kept of finished jobs
+    keep_jobs: bool = option(True, "answer with jobs where that is asked for; false where replicas share the work")
     kept_jobs: int = option(256, "finished jobs that are kept", low=1)
     kept_mib: float = option(256.0, "MiB of their clips, and of sounds that wait to be edited", above=0)
     kept_s: float = option(900.0, "seconds they are kept", above=0)

@@ -159,6 +159,8 @@ async def _made(request: Request, service: Any, wanted: Wanted, wait: bool) -> R
     """The answer to a request: its sound once it is made, or at once its job."""
     if service.switching.locked():
         raise Refused("another model is being loaded", None, 503, {"Retry-After": "5"})
+    if not (wait or service.settings.keep_jobs):
+        raise Refused("this service keeps no jobs, because replicas share its work; leave out wait", "wait")
     job = service.desk.submit(wanted)
     if not wait:
         url = f"/v1/jobs/{job.id}"
@@ -176,6 +178,8 @@ async def _made(request: Request, service: Any, wanted: Wanted, wait: bool) -> R
 
 
 def _clip_of(id: str, index: int, service: Any) -> tuple[Job, int]:
+    if not service.settings.keep_jobs:
+        raise Refused("this service keeps no jobs, because replicas share its work; give audio", "of")
     job = service.desk.jobs.get(id)
     if job is None or index not in job.clips:
         raise Refused(f"there is no clip {index} of a job {id[:40]!r}", "of", 404)
