@@ -56,7 +56,7 @@ SHORTER = {
     r"benchmarks.evaluation": "--clips 20",
     r"benchmarks.kills": "--kills 1 --kinds generation",
     r"benchmarks.train_step": "--size tiny --cpu --repeats 1",
-    r"benchmarks.inference (?!.*cuda)": "--repeats 1",
+    r"benchmarks.inference(?!.*cuda)": "--repeats 1",
     r"benchmarks.inference(?!.*(cuda|mini))": "--size tiny",
     r"benchmarks/gpu.sh$": "--cpu",
     r"benchmarks.solver_error": "--clips 2",

@@ -1,7 +1,7 @@
 """The commands that name official files, as printed: over files of every official key and shape, filled at random.
 
 The downloads are asked of a hub on this machine that has the release's names, and must give the places that the next
-command names. Needs 12 GiB of memory, 25 GB of disk and minutes for each command, so it is nightly.
+command names. Needs 12 GiB of memory, 20 GB of disk and minutes for each command, so it is nightly.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def save(path, *states):
 
 @pytest.fixture
 def clone(tmp_path):
-    if shutil.disk_usage(tmp_path).free < 25e9:
-        pytest.skip("needs 25 GB of free disk")
+    if shutil.disk_usage(tmp_path).free < 20e9:
+        pytest.skip("needs 20 GB of free disk")
     folder = tmp_path / "clone"
     subprocess.run(["git", "clone", "--quiet", "--depth", "1", f"file://{ROOT}", str(folder)], check=True)
     write_t5(folder / "standin" / "hub")
