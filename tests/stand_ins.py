@@ -16,7 +16,7 @@ import soundfile
 import tiny
 import torch
 from extractor_files import passt_state, vggish_state
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from soundctm.places import REVISIONS
@@ -110,4 +110,7 @@ def write_tokenizer(folder: Path, words: tuple[str, ...] = WORDS) -> None:
     """A tokenizer of a few words."""
     made = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.post_processor = processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", words.index("</s>"))]
+    )
     PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", unk_token="<unk>").save_pretrained(folder)
