@@ -1,8 +1,8 @@
 """How fast this machine computes in each number format, by trying: a matrix product and a convolution in some 50 ms.
 
 Which format is the fastest does not follow from a CPU's flags: some have instructions for bfloat16 and are slower with
-them than without. What was measured is kept in the process, and for later ones in a small file, by processor, version of
-torch and number of threads; so the same machine makes the same choice. A file that cannot be read or written only
+them than without. What was measured is kept in the process, and for later ones in a small file, by processor, version
+of torch and number of threads; so the same machine makes the same choice. A file that cannot be read or written only
 means that it is measured again.
 """
 

@@ -21,6 +21,7 @@ from official_files import SUMMARY, full_size
 from printed import PAGES, ROOT, commands
 from printed_runs import NOT_HERE, run
 from stand_ins import cached, write_t5, write_tokenizer
+from transformers import RobertaConfig
 
 pytestmark = pytest.mark.slow
 
@@ -85,7 +86,9 @@ def clone(tmp_path):
     folder = tmp_path / "clone"
     subprocess.run(["git", "clone", "--quiet", "--depth", "1", f"file://{ROOT}", str(folder)], check=True)
     write_t5(folder / "standin" / "hub")
-    write_tokenizer(cached(folder / "standin" / "hub", "roberta-base"), ("<s>", "<pad>", "</s>", "<unk>", "water"))
+    roberta = cached(folder / "standin" / "hub", "roberta-base")
+    write_tokenizer(roberta, ("<s>", "<pad>", "</s>", "<unk>", "water"))
+    RobertaConfig().save_pretrained(roberta)
     yield folder
     shutil.rmtree(tmp_path)
 

@@ -1,4 +1,4 @@
-"""Linear layers and long attention through oneDNN: the library's values, and the library itself where they cannot be."""
+"""Linear layers and long attention through oneDNN: the library's values, and the library itself where it cannot."""
 
 import copy
 
