@@ -20,6 +20,7 @@ NOT_HERE = {
     r"^(hf|curl|apt-get|git) |build_corpus": "it fetches from a network that tests do not use",
     r"^(pip|uv) |^(source|docker) |^cd ": "it sets up what tests have; test_installing.py runs the installations",
     r"mkdocs serve": "it ends when it is told to",
+    r"^soundctm serve|service.cluster": "it ends when it is told to; tests of the service start it",
     r"^soundctm studio$|^bash studio.sh$": "it ends when it is told to; the studio's test_run.py starts it",
     r"SoundCTM/manifest.csv": "it takes a sound that the page has made; see test_routes.py of the studio",
     r"^python -m$|^accelerate launch$|^python ctm_inference.py$|^soundctm \w+$(?<!info)": "it is no whole command",
@@ -52,7 +53,8 @@ SHORTER = {
     r"models.teacher_distance": "--clips 2 --teacher_steps 4",
     r"benchmarks.codec_quality": "--clips 8",
     r"^soundctm generate .* -o \S+\.(wav|flac)": "--overwrite",  # pages name the same file
-    r"benchmarks.control": "--captions 2 --curves rise",
+    r"benchmarks.editing": "--parts memory --seconds 6",
+    r"benchmarks.service": "--seconds 5 --clients 4",
     r"benchmarks.evaluation": "--clips 20",
     r"benchmarks.kills": "--kills 1 --kinds generation",
     r"benchmarks.train_step": "--size tiny --cpu --repeats 1",
