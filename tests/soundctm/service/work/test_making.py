@@ -6,6 +6,7 @@ import pytest
 from soundctm.service import Job, Settings
 from soundctm.service.bodies import GenerateBody
 from soundctm.service.web.incoming import checked
+from soundctm.service.work import making
 from soundctm.service.work.batches import key_of, seconds_of, take_batch
 from soundctm.service.work.making import make_batch
 from soundctm.service.work.wanted import wanted_sound
@@ -82,6 +83,7 @@ def test_long_clips_make_small_batches(pipe):
 
 def test_of_cancelled_clips_nothing_is_decoded(pipe, monkeypatch):
     jobs = [job(pipe, seeds=[k]) for k in range(3)]
+    monkeypatch.setattr(making, "decoded_at_once", lambda device: 1)
     decoded = []
     decode = pipe.decode
     monkeypatch.setattr(pipe, "decode", lambda z, **more: decoded.append(len(z)) or decode(z, **more))
