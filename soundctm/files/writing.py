@@ -70,17 +70,22 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def whole_folder(path: str | os.PathLike, replace: bool = False, needed: int = 0) -> Iterator[Path]:
+def whole_folder(
+    path: str | os.PathLike, replace: bool = False, needed: int = 0, mark: str | None = None
+) -> Iterator[Path]:
     """The same for a folder: within the block an empty folder to fill; it takes the place of `path` at the end.
 
-    Raises UserError where something is there already, unless it may be replaced (`replace`), and before anything is
-    written where the disk has less than `needed` bytes.
+    Raises UserError where something is there already, unless it may be replaced (`replace`; with a `mark`, only a
+    folder that has a file of that name, see `check_replaceable`), and before anything is written where the disk has
+    less than `needed` bytes.
     """
     path = _place(path)
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file; it must be a folder")
     if not replace and path.exists() and any(path.iterdir()):
         raise UserError(f"{path} is not empty")
+    if mark is not None:
+        check_replaceable(path, mark)
     temporary = path.with_name(_temporary_name(path.name))
     old = path.with_name(f".{path.name}.{_host()}-{os.getpid()}-{next(_numbers)}.old")
     _open.update((temporary.name, old.name))
@@ -107,6 +112,17 @@ def whole_folder(path: str | os.PathLike, replace: bool = False, needed: int = 0
             os.replace(old, path)
         for rest in (temporary, old):
             shutil.rmtree(rest, ignore_errors=True)
+
+
+def check_replaceable(path: str | os.PathLike, mark: str) -> None:
+    """Raises UserError where a folder is in the way that is of something else: not empty, without a file `mark`."""
+    path = Path(path)
+    try:
+        foreign = path.is_dir() and not (path / mark).is_file() and any(path.iterdir())
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {reason(error)}") from error
+    if foreign:
+        raise UserError(f"{path} holds something else (there is no {mark} in it), and is not replaced; move it away")
 
 
 def write_whole(path: str | os.PathLike, content: str | bytes) -> None:

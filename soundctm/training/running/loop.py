@@ -19,7 +19,7 @@ import torch
 
 from soundctm.distributed import highest_over_processes, mean_over_processes
 from soundctm.errors import UserError
-from soundctm.files import sweep
+from soundctm.files import check_replaceable, sweep
 from soundctm.training.inputs.loader import micro_batches
 from soundctm.training.running.checkpointing import Checkpointer
 from soundctm.training.running.flops import FlopMeter, device_peak
@@ -49,6 +49,8 @@ def train(kind: Callable[[Any], Task], config: RunConfig) -> Path:
 
 def run(task: Task) -> Path:
     """Train `task` to the end, in a folder that nobody else writes to; the rest as for `train`."""
+    for folder, mark in task.replaced.items():
+        check_replaceable(folder, mark)
     if task.shares.micro_batches > 1 and not task.accumulates:
         raise UserError(f"the training of the {task.name} takes one micro-batch per step; no accumulation")
     loop = Loop(task)

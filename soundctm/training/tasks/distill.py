@@ -18,6 +18,7 @@ import torch
 
 from soundctm.checkpoints import NETWORKS, load_network, save_checkpoint
 from soundctm.checkpoints.assemble import write_made_with
+from soundctm.checkpoints.layout import INDEX
 from soundctm.config import option
 from soundctm.data.latents import state_hash
 from soundctm.defaults import Defaults
@@ -242,6 +243,10 @@ class DistillTask(DiffusionTask):
     @property
     def result(self) -> Path:
         return Path(self.config.output_dir) / "model"
+
+    @property
+    def replaced(self) -> dict[Path, str]:
+        return {self.result: INDEX}
 
     def export(self) -> None:
         config = self.config

@@ -116,6 +116,11 @@ class Task(abc.ABC):
     def result(self) -> Path:
         """The folder of the finished networks."""
 
+    @property
+    def replaced(self) -> dict[Path, str]:
+        """Folders that what is finished takes the place of, each with the file by which an older one is known."""
+        return {self.result: "config.json"}
+
     def gather(self) -> None:  # noqa: B027 - nothing is cut in most trainings
         """Make the finished networks whole on the main process; runs on all of them."""
 

@@ -15,7 +15,7 @@ import torch
 
 from soundctm.checkpoints import load_network, save_checkpoint, save_network
 from soundctm.checkpoints.assemble import write_made_with
-from soundctm.checkpoints.layout import read_json
+from soundctm.checkpoints.layout import INDEX, read_json
 from soundctm.checkpoints.limits import check_config, check_network
 from soundctm.checkpoints.stored import UNUSABLE
 from soundctm.config import option
@@ -164,8 +164,12 @@ class TeacherTask(DiffusionTask):
     def result(self) -> Path:
         return Path(self.config.output_dir) / "teacher"
 
+    @property
+    def replaced(self) -> dict[Path, str]:
+        return {self.result: "config.json", self.result.with_name("model"): INDEX}
+
     def export(self) -> None:
-        with whole_folder(self.result, replace=True) as folder:
+        with whole_folder(self.result, replace=True, mark="config.json") as folder:
             save_network(folder, self.average.denoiser.network, DTYPES[self.config.export_dtype])
             write_made_with(folder, self.made_with)
         if self.codec is not None and self.codec.can_decode:  # then it can be heard

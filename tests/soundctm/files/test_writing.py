@@ -62,6 +62,18 @@ def test_a_folder_is_replaced_whole_or_stays_as_it_was(tmp_path):
     assert [path.name for path in folder.rglob("*")] == ["part", "new"] and os.listdir(tmp_path) == ["made"]
 
 
+def test_a_folder_of_something_else_is_not_replaced(tmp_path):
+    (tmp_path / "model").mkdir()
+    with whole_folder(tmp_path / "model", replace=True, mark="config.json") as temporary:
+        (temporary / "config.json").write_text("{}")
+    with whole_folder(tmp_path / "model", replace=True, mark="config.json") as temporary:
+        (temporary / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="model holds something else .*no config.json"):
+        with whole_folder(tmp_path / "model", replace=True, mark="config.json") as temporary:
+            pytest.fail("it was begun")
+    assert os.listdir(tmp_path / "model") == ["notes.txt"]
+
+
 KILLED = """
 import os, signal, sys
 from soundctm.files import whole_file, whole_folder

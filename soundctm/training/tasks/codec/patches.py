@@ -70,6 +70,6 @@ def _fit(config: PatchConfig, output_dir: Path) -> Path:
     codec = AudioLDMCodec(
         vae, vocoder, to_mel, scale, config.seconds, config.refinements, highpass=config.highpass, peak=HEADROOM
     )
-    with whole_folder(output_dir / "codec", replace=True) as folder:
+    with whole_folder(output_dir / "codec", replace=True, mark="config.json") as folder:
         codec.save_pretrained(folder, torch.float16)
     return output_dir / "codec"

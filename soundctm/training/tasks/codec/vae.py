@@ -164,6 +164,6 @@ def export(vae: AutoencoderKL, mel: LogMel, sounds: CodecSounds, config: VAETrai
         vae.cpu(), None, mel.cpu(), config.sigma_data / std, config.seconds, highpass=config.highpass, peak=HEADROOM
     )
     folder = Path(config.output_dir) / "codec"
-    with whole_folder(folder, replace=True) as temporary:
+    with whole_folder(folder, replace=True, mark="config.json") as temporary:
         codec.save_pretrained(temporary, torch.float16)
     return folder

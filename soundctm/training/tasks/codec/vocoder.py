@@ -232,11 +232,11 @@ def export(vocoder: InverseSTFTVocoder, config: VocoderTrainingConfig) -> Path:
     output_dir = Path(config.output_dir)
     vocoder = vocoder.cpu().eval()
     if config.vae is None:
-        with whole_folder(output_dir / "vocoder", replace=True) as folder:
+        with whole_folder(output_dir / "vocoder", replace=True, mark="config.json") as folder:
             nn.Module.to(vocoder, torch.float16).save_pretrained(folder)
         return output_dir / "vocoder"
     codec = load_codec(config.vae)
     codec.vocoder = vocoder
-    with whole_folder(output_dir / "codec", replace=True) as folder:
+    with whole_folder(output_dir / "codec", replace=True, mark="config.json") as folder:
         codec.save_pretrained(folder, torch.float16)
     return output_dir / "codec"

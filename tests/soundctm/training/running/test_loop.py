@@ -152,6 +152,15 @@ def test_a_new_run_sets_the_checkpoints_of_another_aside(tmp_path, caplog):
     assert toy.train(toy_config(tmp_path, steps=11, label="b")).is_file()  # goes on from its own
 
 
+def test_a_folder_of_something_else_where_the_result_goes_is_told_before_the_first_step(tmp_path):
+    result = toy.train(toy_config(tmp_path / "a", steps=1)).name
+    (tmp_path / "b" / result).mkdir(parents=True)
+    (tmp_path / "b" / result / "diary.txt").write_text("mine")
+    with pytest.raises(UserError, match=f"{result} holds something else"):
+        toy.train(toy_config(tmp_path / "b", steps=1))
+    assert not list((tmp_path / "b").glob("checkpoint-*")) and (tmp_path / "b" / result / "diary.txt").is_file()
+
+
 def test_with_the_newest_checkpoints_damaged_the_one_before_is_gone_on_from_exactly(tmp_path, caplog):
     first = toy.train(toy_config(tmp_path, keep_last=4))
     before = weights(first)
