@@ -15,6 +15,7 @@ from soundctm.errors import UserError
 NOISE, NETWORK, MEAN = METHODS = ("noise", "network", "mean")
 ITERATIONS = {NOISE: 70, NETWORK: 5, MEAN: 10}  # noise: once; the others: at every guided step
 STRENGTH = {NOISE: 0.1, NETWORK: 0.1, MEAN: 0.3}  # noise: Adam's step; the others: a step's limit, as a share
+MOST_ITERATIONS, MOST_CANDIDATES = 10_000, 1000
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,12 @@ class Control:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise UserError(f"no control method {self.method!r}; they are {', '.join(METHODS)}")
-        if self.candidates < 1:
-            raise UserError(f"{self.candidates} control candidates; at least 1 is needed")
+        if not 1 <= self.candidates <= MOST_CANDIDATES:
+            raise UserError(f"{self.candidates} control candidates; 1 to {MOST_CANDIDATES} are possible")
         if self.iterations is not None and self.iterations < (1 if self.candidates == 1 else 0):
             raise UserError(f"{self.iterations} control iterations; at least 1 is needed, or several candidates")
+        if self.iterations is not None and self.iterations > MOST_ITERATIONS:
+            raise UserError(f"{self.iterations} control iterations; up to {MOST_ITERATIONS} are possible")
         if self.strength is not None and not (math.isfinite(self.strength) and self.strength > 0):
             raise UserError(f"the control strength is {self.strength}; it must be above 0")
         first, last = self.window

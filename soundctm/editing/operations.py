@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from soundctm.pipeline import SoundCTMOutput, SoundCTMPipeline
 
 Prompts = str | Sequence[str]
+MOST_REPEATS = 1000  # of a step, as RePaint repeats it
 
 
 def vary(
@@ -142,6 +143,12 @@ def check_strength(strength: float) -> None:
         raise UserError(f"the strength is {strength}; it lies between 0 (the clip) and 1 (all new)")
 
 
+def check_repeats(repeats: int) -> None:
+    """Raises UserError outside of [0, MOST_REPEATS]."""
+    if not 0 <= repeats <= MOST_REPEATS:
+        raise UserError(f"a step done {repeats} times; it must be 0 (one pass) to {MOST_REPEATS} times")
+
+
 def check_extension(before: float, after: float) -> None:
     """Raises UserError for negative lengths and for ones over the limit."""
     for name, seconds in (("before", before), ("after", after)):
@@ -163,6 +170,7 @@ def _inpainted(
 
     `clip` is the sound whose own changes say what a seam may be, `kept` by default.
     """
+    check_repeats(repeats)
     codec = pipe.codec
     frames = frames_of(codec, len(kept))
     latents = encode(codec, heard, frames)

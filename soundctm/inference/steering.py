@@ -135,7 +135,7 @@ def check_steering(options: SteeringOptions) -> None:
     check_finishing(options)
     from soundctm.editing import parse_bands, parse_regions
     from soundctm.editing.clip import check_length, read_init
-    from soundctm.editing.operations import check_extension, check_strength
+    from soundctm.editing.operations import check_extension, check_repeats, check_strength
     from soundctm.editing.regions import check_regions
 
     edits = operations_of(options)
@@ -144,8 +144,7 @@ def check_steering(options: SteeringOptions) -> None:
     check_extension(options.extend_before, options.extend_after)
     if options.init_audio is None and edits + (["strength"] if options.strength is not None else []):
         raise UserError(f"--{(edits or ['strength'])[0]} needs --init_audio")
-    if options.repaint < 0:
-        raise UserError(f"repaint is {options.repaint}; it must be 0 or more")
+    check_repeats(options.repaint)
     if options.init_audio is not None:
         if len(edits) != 1:
             what = " and ".join(edits) or "nothing"

@@ -29,7 +29,7 @@ from soundctm.data.audio import SAMPLING_RATE
 from soundctm.data.compose import ComposedCorpus
 from soundctm.data.corpus import DATA_FOLDER, CorpusRow, load_corpus
 from soundctm.data.tables import read_captions
-from soundctm.errors import UserError
+from soundctm.errors import UserError, quoted
 from soundctm.evaluation.folders.clips import SUFFIXES
 from soundctm.files import ensure_writable, inside, write_whole
 from soundctm.files.sounds import write_sound
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 COLUMNS = ("file_name", "caption", "label", "clip")
 TABLE = DATA_FOLDER / "test_captions.csv"
+MOST_ITEMS = 100_000
 ITEM = 0  # of each clip; another number places the same clip differently
 
 
@@ -58,8 +59,8 @@ def corpus_items(corpus: str | os.PathLike) -> ComposedCorpus:
 
 def choose(items: ComposedCorpus, count: int) -> list[ReferenceClip]:
     """`count` items, labels and within a label recordings in turn. Raises UserError when there are fewer clips."""
-    if count < 1:
-        raise UserError(f"--choose is {count}; it must be at least 1")
+    if not 1 <= count <= MOST_ITEMS:
+        raise UserError(f"--choose is {quoted(count)}; it must be a whole number from 1 to {MOST_ITEMS}")
     chosen = list(itertools.islice(_in_turn(_by_group(rows) for rows in items.labels.values()), count))
     if len(chosen) < count:
         raise UserError(f"the test split holds {len(chosen)} clips, fewer than {count}")

@@ -30,6 +30,8 @@ def clip(tmp_path):
     (["--init_audio", "CLIP", "--extend_after", "6000"], "limit"),
     (["--init_audio", "CLIP", "--bands", "5-2"], "the band"),
     (["--init_audio", "CLIP", "--loop", "--seam", "3"], "does not fit"),
+    (["--init_audio", "CLIP", "--inpaint", "0.1-0.2", "--repaint", "1000000000"], "0 (one pass) to 1000 times"),
+    (["--prompt", "a", "--control", "intensity", "--curve", "rise", "--control_iterations", "100000"], "up to 10000"),
     (["--control", "intensity"], "belong together"),
     (["--control", "intensity", "--curve", "0:1 0:2"], "two points at 0 s"),
     (["--control", "intensity", "--curve", "0:1 9:2", "--target_length", "2"], "goes to 9 s"),
