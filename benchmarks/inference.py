@@ -7,7 +7,7 @@
     python -m benchmarks.inference --device cuda --dtype bf16 --modes eager graphs    # pipe.compile("graphs") as well
 
 Nothing needs to be downloaded. Both ways have the same weights, run in one process, and take turns. The official way
-(`benchmarks.plain_inference`, `benchmarks.plain_dit`) is float32 and makes one clip at a time; ours runs in `--dtype`
+(`benchmarks.plain.inference`, `benchmarks.plain.dit`) is float32 and makes one clip at a time; ours runs in `--dtype`
 and in batches. First their clips are compared: in float32 they must agree to 1e-3 of the largest latent and waveform
 value. Every repetition has new captions, so that no text comes out of a cache. Seconds of stages come from runs of
 their own, on a GPU by its own clock. The file of `--write` is written anew after every row.
@@ -33,8 +33,8 @@ from torch import nn
 
 from benchmarks.machine import describe
 from benchmarks.measuring import PeakMemory
-from benchmarks.plain_dit import PlainDiTInference
-from benchmarks.plain_inference import PlainInference
+from benchmarks.plain.dit import PlainDiTInference
+from benchmarks.plain.inference import PlainInference
 from benchmarks.random_models import SIZES, random_dit_model, random_small_model, random_unet_model
 from benchmarks.stages import codec_parts, finished, reached, stage_seconds, stages_of, tflop
 from soundctm.acceleration import MODES

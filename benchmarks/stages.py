@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.plain_inference import PlainInference
+from benchmarks.plain.inference import PlainInference
 from soundctm.pipeline import SoundCTMPipeline
 
 Stages = dict[str, tuple[object, str]]  # the object, and the name of its function

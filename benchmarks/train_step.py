@@ -34,7 +34,7 @@ from transformers import T5Config, T5EncoderModel
 
 from benchmarks.machine import describe
 from benchmarks.measuring import Counts, PeakMemory
-from benchmarks.plain_step import EMPTY, Networks, PlainStep, Prompts, padded
+from benchmarks.plain.step import EMPTY, Networks, PlainStep, Prompts, padded
 from soundctm import precision
 from soundctm.command import exit_code
 from soundctm.denoisers import StudentDenoiser, TeacherDenoiser

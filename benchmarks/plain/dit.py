@@ -1,6 +1,6 @@
 """A clip of SoundCTM-DiT in the official way, cost for cost: the baseline of `benchmarks.inference --model dit`.
 
-As `benchmarks.plain_inference`, and: RoBERTa runs once per text and step, padded to 77 tokens; the cross attention over
+As `benchmarks.plain.inference`, and: RoBERTa runs once per text and step, padded to 77 tokens; the cross attention over
 the one text token is computed for every frame; float32 throughout.
 """
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.plain_inference import PlainInference
+from benchmarks.plain.inference import PlainInference
 
 PAD, LENGTH = 1, 77  # RoBERTa's padding, and CLAP's length of every caption
 
