@@ -1,6 +1,7 @@
 """Captions to sounds beside the official way of computing it: equal clips, seconds per stage, ratio, peak memory.
 
     python -m benchmarks.inference                                        # official size, random weights
+    python -m benchmarks.inference --dtype fp32 bf16 int8                 # ours in each, beside the same official way
     python -m benchmarks.inference --model dit                            # SoundCTM-DiT at 44.1 kHz, random weights
     python -m benchmarks.inference --model mini                           # the small model that is shipped
     python -m benchmarks.inference --device cuda --dtype bf16 --batch_sizes 1 8 32 --steps 1 4 --write times.json
@@ -45,7 +46,7 @@ from soundctm.files import write_whole
 from soundctm.pipeline import SoundCTMPipeline
 from soundctm.training.running.flops import device_peak
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.int8}
 MODELS = ("unet", "dit", "mini")
 EAGER = "eager"
 MODES_OF_OURS = (EAGER, *MODES)
@@ -76,6 +77,8 @@ def build(args: argparse.Namespace, device: torch.device) -> tuple[PlainInferenc
 
 
 def _pipeline(parts: Components, args: argparse.Namespace, device: torch.device) -> SoundCTMPipeline:
+    if args.dtype == "int8":
+        return SoundCTMPipeline.from_parts(_copied(parts), "ema", device).quantize()
     return SoundCTMPipeline.from_parts(_in_dtype(_copied(parts), DTYPES[args.dtype]), "ema", device)
 
 
@@ -123,13 +126,18 @@ def plain_clip(plain: PlainInference, caption: str, steps: int, omega: float) ->
 
 
 def differences(found: Clip, wanted: Clip) -> dict[str, float]:
-    """Largest differences over largest values, and the waveform's level above its difference in decibels."""
-    difference = (found[1] - wanted[1]).square().mean().item()
+    """Largest differences over largest values, and levels above the difference in decibels."""
     return {
         "latents": _apart(found[0], wanted[0]),
         "waveform": _apart(found[1], wanted[1]),
-        "waveform_db": 10 * math.log10(max(wanted[1].square().mean().item(), 1e-30) / max(difference, 1e-30)),
+        "latents_db": _decibels(found[0], wanted[0]),
+        "waveform_db": _decibels(found[1], wanted[1]),
     }
+
+
+def _decibels(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    difference = (found - wanted).square().mean().item()
+    return 10 * math.log10(max(wanted.square().mean().item(), 1e-30) / max(difference, 1e-30))
 
 
 def _apart(found: torch.Tensor, wanted: torch.Tensor) -> float:
@@ -141,11 +149,12 @@ class Measurement:
 
     def __init__(self, args: argparse.Namespace, device: torch.device) -> None:
         self.args, self.device, self.omega = args, device, OMEGA[args.model]
+        self.dtypes = [args.dtype] if isinstance(args.dtype, str) else list(args.dtype)
         self.parts = parts_of(args, device)
         self.plain = (PlainDiTInference if args.model == "dit" else PlainInference)(self.parts, device)
         self.entries: list[dict[str, Any]] = []
         self.caption = captions(1)[0]
-        self.reached = reached(device, DTYPES[args.dtype])
+        self.reached: float | None = None  # FLOP/s of a large matrix product
         self.work: tuple[float, float] | None = None  # TFLOP of a clip at one step, and of its network
         self.official: dict[int, dict[str, Any]] = {}
         self.wanted: dict[int, Clip] = {}
@@ -153,15 +162,26 @@ class Measurement:
 
     def run(self, done: Callable[[], None] = lambda: None) -> list[dict[str, Any]]:
         """Measure everything; `done` is called after each entry. Raises UserError when float32 clips do not agree."""
-        for mode in self.args.modes:
-            pipe = _pipeline(self.parts, self.args, self.device)
-            if self.work is None:  # before it is compiled: graphs hide what they compute
-                self.work = tflop(stages_of(pipe), functools.partial(self._ours, pipe, 1, 1))
-            if mode != EAGER:
-                pipe.compile(mode)
-            for steps in self.args.steps:
-                self.rows(pipe, mode, steps, done)
+        for dtype in self.dtypes:
+            self.args, self.eager = argparse.Namespace(**{**vars(self.args), "dtype": dtype}), {}
+            self.reached = None if dtype == "int8" else reached(self.device, DTYPES[dtype])
+            for mode in self.args.modes:
+                pipe = _pipeline(self.parts, self.args, self.device)
+                if self.work is None:
+                    self.work = self._work(pipe)
+                if mode != EAGER:
+                    pipe.compile(mode)
+                for steps in self.args.steps:
+                    self.rows(pipe, mode, steps, done)
+                del pipe  # before the next one is made
         return self.entries
+
+    def _work(self, pipe: SoundCTMPipeline) -> tuple[float, float]:
+        """TFLOP of a clip at one step and of its network, by a way whose products can be seen; int8 hides them."""
+        if self.args.dtype != "int8":
+            return tflop(stages_of(pipe), functools.partial(self._ours, pipe, 1, 1))
+        whole, network = tflop(stages_of(self.plain), functools.partial(self._official, 1))
+        return whole - network / 2, network / 2  # of which the half without text is superfluous
 
     def rows(self, pipe: SoundCTMPipeline, mode: str, steps: int, done: Callable[[], None]) -> None:
         """The entries of one number of steps."""
@@ -196,7 +216,8 @@ class Measurement:
         for count in args.batch_sizes:
             stages = stage_seconds(stages_of(pipe), ways[count], self.device)
             way = _way(walls[count], count, peaks[count], stages)
-            entry = {"mode": mode, "steps": steps, "batch_size": count, "ours": way, "apart": apart}
+            entry = {"dtype": args.dtype, "mode": mode, "steps": steps, "batch_size": count}
+            entry |= {"ours": way, "apart": apart}
             if mode != EAGER and EAGER in args.modes:
                 entry["apart_from_eager"] = from_eager
             entry |= {"real_time_factor": way["seconds_per_clip"] / self.seconds(pipe), **self._share(entry)}
@@ -262,7 +283,8 @@ def show(entry: dict[str, Any]) -> None:
     share = "".join(f", {entry[name]:.1%} of {what}" for name, what in whats.items() if name in entry)
     apart = entry["apart"]
     print(
-        f"{entry['mode']}, {entry['steps']} steps, {entry['batch_size']} at once: {own['seconds_per_clip']:.4f} s per "
+        f"{entry['dtype']}, {entry['mode']}, {entry['steps']} steps, {entry['batch_size']} at once: "
+        f"{own['seconds_per_clip']:.4f} s per "
         f"clip{beside}, {entry['real_time_factor']:.4f} of real time; clips differ by {apart['waveform']:.1e}, "
         f"{apart['waveform_db']:.0f} dB"
     )
@@ -287,7 +309,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--model", choices=MODELS, default="unet")
     parser.add_argument("--size", choices=SIZES, default="full", help="of unet and dit; mini has its own")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--dtype", choices=DTYPES, default="fp32", help="of ours")
+    parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=["fp32"], help="of ours, in turn")
     parser.add_argument("--batch_sizes", type=int, nargs="+", default=[1])
     parser.add_argument("--steps", type=int, nargs="+", default=[1])
     parser.add_argument("--repeats", type=int, default=3, help="the median counts")
@@ -311,7 +333,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     machine = describe(device)
     size = "as shipped" if args.model == "mini" else args.size
     where = machine.get("gpu", f"{machine['cpu']}, {machine['threads']} threads")
-    print(f"{args.model} ({size}), ours in {args.dtype}, on {where}", flush=True)
+    print(f"{args.model} ({size}), ours in {', '.join(args.dtype)}, on {where}", flush=True)
     options = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
     measurement = Measurement(args, device)
     found = {"machine": machine, "options": options, "results": measurement.entries}

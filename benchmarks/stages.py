@@ -6,8 +6,9 @@ A stage is a function that an object is called by. While it is measured, another
 from __future__ import annotations
 
 import contextlib
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import nn
@@ -82,7 +83,8 @@ def stage_seconds(stages: Stages, run: Callable[[], None], device: torch.device)
 
 def tflop(stages: Stages, run: Callable[[], None]) -> tuple[float, float]:
     """10^12 operations of matrix products and convolutions in one `run`, and in its network alone."""
-    whole, inner = FlopCounterMode(display=False), FlopCounterMode(display=False)
+    ours = {torch.ops.mkldnn._linear_pointwise: _linear} if torch.backends.mkldnn.is_available() else {}
+    whole, inner = (FlopCounterMode(display=False, custom_mapping=ours) for _ in range(2))
     own = 0
 
     def wrap(_: str, function: Callable) -> Callable:
@@ -98,6 +100,11 @@ def tflop(stages: Stages, run: Callable[[], None]) -> tuple[float, float]:
     with around({"network": stages["network"]}, wrap), whole:
         run()
     return whole.get_total_flops() / 1e12, own / 1e12
+
+
+def _linear(x: Sequence[int], weight: Sequence[int], *_: object, out_shape: Sequence[int], **__: object) -> int:
+    """Operations of a product by oneDNN, of the shapes that are given."""
+    return 2 * math.prod(x) * weight[0]
 
 
 def reached(device: torch.device, dtype: torch.dtype) -> float | None:

@@ -87,7 +87,7 @@ def load_network(folder: str | os.PathLike, role: str, dtype: torch.dtype = torc
     """
     folder = Path(shipped(folder))
     values = read_config(folder)
-    state = unpack(read_weights(folder))
+    state = unpack(read_weights(folder, dtype))
     kinds = backbone(values, str(folder / CONFIG))
     kind = kinds.teacher if role == "teacher" else kinds.student
     check_network(values, kind, folder / CONFIG)
@@ -103,7 +103,7 @@ def load_codec(folder: str | os.PathLike, dtype: torch.dtype = torch.float32) ->
     if kind is not AudioLDMCodec:
         values = read_config(folder)
         make = buildable(lambda: kind.from_config(values), folder)
-        return build(make, read_weights(folder), str(folder), torch.float32).in_dtype(dtype)
+        return build(make, read_weights(folder, torch.float32), str(folder), torch.float32).in_dtype(dtype)
     vae = load_vae(folder / "vae", dtype)
     vocoder = load_vocoder(folder / "vocoder", dtype) if (folder / "vocoder").is_dir() else None
     try:

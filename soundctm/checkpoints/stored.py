@@ -23,7 +23,7 @@ from soundctm.checkpoints.layout import CONFIG, read_json
 from soundctm.checkpoints.limits import check_config
 from soundctm.checkpoints.weight_files import read_weights, shapes_in
 from soundctm.errors import UserError
-from soundctm.text.sources import maker, read_model_config
+from soundctm.text.sources import maker, read_model_config, unfilled
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -46,7 +46,9 @@ def _load(folder: Path, kinds: Mapping[str, type[nn.Module]], what: str, dtype: 
         kind = kind_of(config, kinds, what, path)
     except CodecError as error:
         raise UserError(error) from error
-    return build(buildable(lambda: make_part(kind, config, path), folder), read_weights(folder), str(folder), dtype)
+    return build(
+        buildable(lambda: make_part(kind, config, path), folder), read_weights(folder, dtype), str(folder), dtype
+    )
 
 
 def check_text_encoder(folder: Path) -> None:
@@ -54,7 +56,7 @@ def check_text_encoder(folder: Path) -> None:
     read_config(folder)
 
     def make() -> nn.Module:
-        return maker(read_model_config(folder))()
+        return unfilled(maker(read_model_config(folder)))
 
     given = shapes_in(folder)
     with torch.device("meta"):

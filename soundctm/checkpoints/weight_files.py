@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 
+from soundctm.checkpoints.eight_bit import SCALE
 from soundctm.checkpoints.torch_files import StateDict, read_state_dict, without_wrappers
 from soundctm.errors import UserError
 from soundctm.files import inside
@@ -21,6 +23,7 @@ from soundctm.files.tensors import load_tensors, open_tensors
 
 STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 INDEX_BYTES = 64 * 2**20
+AT_ONCE = 128 * 2**20  # bytes of a file that are mapped together while its tensors are copied
 
 
 def find_weights(folder: Path) -> list[Path]:
@@ -35,11 +38,14 @@ def find_weights(folder: Path) -> list[Path]:
     raise UserError(f"no weights in {folder}; {STEMS[0]}.safetensors is what is looked for first")
 
 
-def read_weights(folder: Path) -> StateDict:
-    """The tensors of a part by name. Raises UserError for files that are absent or damaged."""
+def read_weights(folder: Path, dtype: torch.dtype | None = None) -> StateDict:
+    """The tensors of a part by name; those of safetensors files in `dtype`, if that is given (`read_safetensors`).
+
+    Raises UserError for files that are absent or damaged.
+    """
     state: StateDict = {}
     for path in find_weights(folder):
-        state |= read_state_dict(path) if path.suffix == ".bin" else read_safetensors(path)
+        state |= read_state_dict(path) if path.suffix == ".bin" else read_safetensors(path, dtype)
     return state
 
 
@@ -60,17 +66,37 @@ def shapes_in(folder: Path) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def read_safetensors(path: Path) -> StateDict:
-    """The tensors of a safetensors file by name. Raises UserError when it is absent or damaged."""
+def read_safetensors(path: Path, dtype: torch.dtype | None = None) -> StateDict:
+    """The tensors of a safetensors file by name, mapped from it. Raises UserError when it is absent or damaged.
+
+    With a `dtype` they are copies, numbers with a point in that format, and the file is mapped in parts: what is in
+    memory at any time is little more than what stays.
+    """
     if not path.is_file():
         raise UserError(f"no weights at {path}")
     _check_pointer(path)
     try:
-        return without_wrappers(load_tensors(path), path)
+        return without_wrappers(load_tensors(path) if dtype is None else _copied(path, dtype), path)
     except (SafetensorError, OSError, ValueError, RuntimeError, OverflowError) as error:
         if isinstance(error, UserError):
             raise
         raise _damaged(path, error) from error
+
+
+def _copied(path: Path, dtype: torch.dtype) -> StateDict:
+    state: StateDict = {}
+    with open_tensors(path) as file:
+        names = list(file.keys())
+    while names:
+        mapped = 0
+        with open_tensors(path) as file:
+            while names and mapped < AT_ONCE:
+                value = file.get_tensor(name := names.pop(0))
+                mapped += value.nbytes
+                changes = value.is_floating_point() and value.dtype != dtype and not name.endswith(SCALE)
+                state[name] = value.to(dtype) if changes else value.clone()
+                del value  # the last one would keep the file mapped
+    return state
 
 
 def _parts(index: Path) -> list[Path]:

@@ -82,10 +82,22 @@ def load_model(name: str, dtype: torch.dtype) -> PreTrainedModel:
         with sparingly():
             config = read_model_config(folder)
             config = config.text_config if config.model_type == "clap" else config
-            model, missing = _read_here(folder, maker(config), config)
+            model, missing = _read_here(folder, maker(config), config, dtype)
         if type(model).__name__ in STRICT and missing:  # random numbers stand in their place
             raise ValueError(f"it lacks {len(missing)} weights ({', '.join(sorted(missing)[:3])}, ...)")
         return model.to(dtype).eval()
+
+
+def unfilled(make: Callable[[], PreTrainedModel]) -> PreTrainedModel:
+    """`make()` without drawing first weights, which takes seconds and memory; tied ones are tied."""
+    try:
+        from transformers.initialization import no_init_weights
+    except ImportError:  # a version that has it elsewhere
+        return make()
+    with no_init_weights():
+        model = make()
+    model.tie_weights()
+    return model
 
 
 def maker(config: PreTrainedConfig) -> Callable[[], PreTrainedModel]:
@@ -124,16 +136,16 @@ def read_model_config(folder: Path) -> PreTrainedConfig:
 
 
 def _read_here(
-    folder: Path, make: Callable[[], PreTrainedModel], config: PreTrainedConfig
+    folder: Path, make: Callable[[], PreTrainedModel], config: PreTrainedConfig, dtype: torch.dtype
 ) -> tuple[PreTrainedModel, Collection[str]]:
     """The model that `make` gives, with the weights in `folder`, and the names of those that are not there.
 
     Where the files hold other tensors than the model's, the library's loader takes what fits. It gets the tensors, not
     the files: it would map a torch file that was packed with compression, and take what is packed for weights.
     """
-    state = read_weights(folder)
+    state = read_weights(folder, dtype)
     _check_sizes(config.to_dict(), state, folder / "config.json")
-    model = make()
+    model = unfilled(make)
     buffers = {name for name, _ in model.named_buffers()}  # some files hold those that a model makes itself
     own = model.state_dict(keep_vars=True)
     known = {name: value for name, value in state.items() if name in own or name not in buffers}
@@ -141,7 +153,8 @@ def _read_here(
     fits = all(name in own and own[name].shape == value.shape for name, value in known.items())
     given = {id(own[name]) for name in known if name in own}  # of tied tensors one name is enough
     if fits and all(id(value) in given for value in own.values()):
-        model.load_state_dict(known, strict=False)
+        model.load_state_dict(known, strict=False, assign=True)
+        model.tie_weights()
         return model, ()
     # it imports torch's compiler on the way: seconds
     model, report = type(model).from_pretrained(None, config=config, state_dict=state, output_loading_info=True)

@@ -13,6 +13,7 @@ import torch
 
 from benchmarks import inference, machine
 from benchmarks.random_models import WordNumbers, random_unet_model
+from soundctm.acceleration import why_no_int8
 from soundctm.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -132,6 +133,23 @@ def test_compiled_ways_follow_and_rows_without_an_official_one_have_no_ratio(tmp
         assert entry["apart_from_eager"]["latents"] < 1e-6 and entry["compiled"]["remarks"]
         assert entry["network_tflop"] == found["results"][entry["steps"] - 1]["network_tflop"]
     assert "on cpu every part runs as it is" in capsys.readouterr().out
+
+
+def test_number_formats_take_turns_beside_one_official_way(tmp_path):
+    if why_no_int8(torch.device("cpu")) is not None:
+        pytest.skip("this CPU has no exact products of 8 bits")
+    found = inference.main([*TINY, "--dtype", "fp32", "int8", "--write", str(tmp_path / "t.json")])["results"]
+    assert [entry["dtype"] for entry in found] == ["fp32", "int8"]
+    assert found[0]["official"] == found[1]["official"]
+    assert found[0]["network_tflop"] == found[1]["network_tflop"] > 0
+    assert 10 < found[1]["apart"]["waveform_db"] < found[0]["apart"]["waveform_db"]
+
+
+def test_operations_of_int8_are_counted_in_floats():
+    if why_no_int8(torch.device("cpu")) is not None:
+        pytest.skip("this CPU has no exact products of 8 bits")
+    both = [inference.main([*TINY, "--dtype", name])["results"][0] for name in ("fp32", "int8")]
+    assert both[1]["network_tflop"] == pytest.approx(both[0]["network_tflop"], rel=0.05)
 
 
 def test_rows_are_on_disk_as_soon_as_they_are_measured(tmp_path, monkeypatch):
