@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from soundctm.defaults import NO_OMEGA, SamplingWarning, Settings
+from soundctm.errors import UserError
 from soundctm.files import whole_file, write_whole
 from soundctm.files.sounds import sound_bytes
 from soundctm.finite import check_sound
@@ -52,23 +53,34 @@ class Made:
 def make(
     pipeline: SoundCTMPipeline, entries: Sequence[Entry], options: InferenceOptions, settings: Settings
 ) -> Iterator[Made]:
-    """The clips of `entries` one after the other, batch by batch. Raises UserError for audio that is not finite."""
+    """The clips of `entries` one after the other, batch by batch; where memory is short, fewer at once from then on.
+
+    Raises UserError for audio that is not finite, and where there is not enough memory for one clip.
+    """
     steered = Steered(pipeline, options, generated_seconds(pipeline.codec, options.target_length))
     length = None if options.init_audio else options.target_length
-    for start in range(0, len(entries), options.batch_size):
-        batch = entries[start : start + options.batch_size]
+    start, size = 0, options.batch_size
+    while start < len(entries):
+        batch = entries[start : start + size]
         begun = time.perf_counter()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SamplingWarning)  # `plan` said it
-            made, errors = steered.make(
-                [entry.caption for entry in batch],
-                [int(entry.seed) for entry in batch],
-                num_inference_steps=settings.steps,
-                sampler=settings.sampler,
-                omega=NO_OMEGA if settings.omega is None else settings.omega,
-                nu=settings.nu,
-                gamma=settings.gamma,
-            )
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", SamplingWarning)  # `plan` said it
+                made, errors = steered.make(
+                    [entry.caption for entry in batch],
+                    [int(entry.seed) for entry in batch],
+                    num_inference_steps=settings.steps,
+                    sampler=settings.sampler,
+                    omega=NO_OMEGA if settings.omega is None else settings.omega,
+                    nu=settings.nu,
+                    gamma=settings.gamma,
+                )
+        except RuntimeError as error:
+            if not is_short_of_memory(error):
+                raise
+            size = fewer(len(batch))
+            continue
+        start += len(batch)
         took = (time.perf_counter() - begun) / len(batch)
         for row, (entry, audio) in enumerate(zip(batch, made.audios, strict=True)):
             audio, rate = finish(audio, made.sampling_rate, length, options.sampling_rate, options)
@@ -108,6 +120,25 @@ def generate(
                 write_made(folder / made.entry.file, made, manifest, options.save_spectrograms)
             bar.update()
     return silent
+
+
+def is_short_of_memory(error: RuntimeError) -> bool:
+    """Did a device, or the system, have too little memory?"""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def fewer(clips: int) -> int:
+    """How many clips to make at once when there was no memory for so many. Raises UserError where it was one."""
+    import torch
+
+    if clips == 1:
+        raise UserError("there is not enough memory for one clip; give --offload, --dtype bfloat16 or a shorter length")
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    log.warning("not enough memory for %d clips at once; going on with %d", clips, clips // 2)
+    return clips // 2
 
 
 def generated_seconds(codec, target_length: float | None) -> float | None:

@@ -103,14 +103,20 @@ def load_pipeline(options: InferenceOptions, device: str) -> SoundCTMPipeline:
     from soundctm.precision import number_format
 
     dtype = number_format(options.dtype, device)
+    turns = options.offload and torch.device(device).type != "cpu"
+    place = "cpu" if turns else device
     if not options.official:
-        return _readied(
-            SoundCTMPipeline.from_pretrained(checkpoint_name(options), options.weights, device=device, dtype=dtype),
-            options,
+        pipeline = SoundCTMPipeline.from_pretrained(
+            checkpoint_name(options), options.weights, device=place, dtype=dtype
         )
-    parts = _official_parts(options, torch.float32 if dtype == torch.int8 else dtype)
-    pipeline = SoundCTMPipeline.from_parts(parts, options.weights, device=device)
-    return _readied(pipeline.quantize() if dtype == torch.int8 else pipeline, options)
+    else:
+        parts = _official_parts(options, torch.float32 if dtype == torch.int8 else dtype)
+        pipeline = SoundCTMPipeline.from_parts(parts, options.weights, device=place)
+        if dtype == torch.int8:
+            pipeline.quantize()
+    if turns:
+        pipeline.enable_model_cpu_offload(device=device)
+    return _readied(pipeline, options)
 
 
 def _official_parts(options: InferenceOptions, dtype: torch.dtype) -> Components:

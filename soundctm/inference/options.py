@@ -90,7 +90,9 @@ class InferenceOptions(SteeringOptions):
         "of networks and codec; int8 is for CPUs; auto is bfloat16 where that is faster, by trying",
         choices=DTYPES,
     )
-
+    offload: bool = option(
+        False, "for GPUs of little memory: text encoder, network and codec take turns there and wait in main memory"
+    )
     compile: str = option(
         "none", "for many clips on a GPU: graphs (seconds at each new shape), inductor (a minute)", choices=COMPILE
     )
@@ -110,7 +112,7 @@ class InferenceOptions(SteeringOptions):
     sampling_gamma: float | None = option(
         None, "0 to 1, of gamma_multistep: 0 is deterministic, 1 is cm_multistep", unset=OF_MODEL
     )
-    batch_size: int = option(1, "clips at a time; changes the speed, not the clips")
+    batch_size: int = option(1, "clips at a time, fewer where memory is short; changes the speed, not the clips")
 
     # what comes out
     output_dir: str = option("outputs", "folder of the wavs, of manifest.csv and of config.yaml")
@@ -215,6 +217,8 @@ def check_options(options: InferenceOptions) -> None:
     rate = options.sampling_rate
     if rate is not None and not (math.isfinite(rate) and rate == int(rate) and 1000 <= rate <= 384_000):
         raise UserError(f"sampling_rate is {rate}; it must be a whole number of Hz from 1000 to 384000")
+    if options.offload and options.compile != "none":
+        raise UserError("--offload moves what --compile would record in its place; give one of them")
     if not options.prompt and options.test_file is None and options.manifest is None and options.refine is None:
         raise UserError("nothing to make: give --prompt or --test_file (or --refine, --manifest)")
     if options.only and options.manifest is None:
