@@ -2,7 +2,7 @@
 
 As printed, but for four marks. SHORTER: further options, where the whole takes hours. BEGUN: as printed, and told to
 stop once its first step is logged. FILLED: letters that stand for something of the reader's. NOT_HERE: not run at all,
-for the reason that is given; its options are read (scripts/test_documented_commands.py). Files that must be fetched are
+for the reason that is given; its options are read (docs/test_documented_commands.py). Files that must be fetched are
 stand-ins of the same form with random weights (stand_ins.py).
 """
 

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from soundctm.command import Parser, exit_code
 from soundctm.data.audio import SAMPLING_RATE, decode_audio
 from soundctm.data.corpus import DATA_FOLDER, LONGEST, read_number
-from soundctm.data.packages import NAME, fetch_package, find_package, package_files, same_file
+from soundctm.data.debian.packages import NAME, fetch_package, find_package, package_files, same_file
 from soundctm.data.resampling import resample
 from soundctm.errors import Unwritable, UserError
 from soundctm.files import ensure_writable, inside, sweep, write_whole

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from soundctm.data import placing
 from soundctm.data.audio import SAMPLING_RATE, fit_clip
 from soundctm.data.captions import LabelSpec, draw_caption, hold_out, join_phrases, load_caption_table, wrap_caption
+from soundctm.data.composing import placing
+from soundctm.data.composing.surroundings import surround
 from soundctm.data.corpus import ClipStore, CorpusRow, by_label, present_rows
 from soundctm.data.mixing import mix_pair
 from soundctm.data.resampling import resample
-from soundctm.data.surroundings import surround
 
 NUM_SAMPLES = 40_960  # 2.56 s at 16 kHz
 PAIR_SEPARATOR = "|"  # between the two labels of a pair

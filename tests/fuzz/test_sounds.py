@@ -15,7 +15,7 @@ from fuzz.mutations import mutated_bytes, mutated_header, mutated_values, mutate
 from fuzz.watching import cases, fuzz, limits
 
 from soundctm.data.audio import ClipForm, load_clip, read_audio
-from soundctm.data.containers import iterate_members
+from soundctm.data.debian.containers import iterate_members
 from soundctm.data.shards import ShardedClips, read_index
 from soundctm.errors import UserError
 from soundctm.evaluation.extractors.yamnet import ARCHIVE, CLASS_MAP, load_yamnet
@@ -158,7 +158,7 @@ def test_encrypted_archives_and_bombs_are_refused(tmp_path, monkeypatch):
         good[good.index(marker) + place] |= 1
     (tmp_path / "a.zip").write_bytes(good)
     refused(tmp_path / "a.zip", "encrypted")
-    monkeypatch.setattr("soundctm.data.containers.MOST_BYTES", 200)
+    monkeypatch.setattr("soundctm.data.debian.containers.MOST_BYTES", 200)
     for kind, content in (("pk3", game_zip()), ("rcc", game_rcc())):
         (tmp_path / f"b.{kind}").write_bytes(content)
         refused(tmp_path / f"b.{kind}", "unpacks to more than 200 bytes")

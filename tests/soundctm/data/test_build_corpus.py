@@ -17,9 +17,9 @@ import pytest
 import soundfile
 
 from soundctm.data import build_corpus
-from soundctm.data.containers import iterate_members, split_path
 from soundctm.data.corpus import DATA_FOLDER, load_corpus
-from soundctm.data.packages import fetch_package, same_file
+from soundctm.data.debian.containers import iterate_members, split_path
+from soundctm.data.debian.packages import fetch_package, same_file
 from soundctm.errors import UserError
 
 needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="dpkg-deb is not installed here")

@@ -10,11 +10,11 @@ import pytest
 import torch
 from corpus_fixture import write_corpus
 
-from soundctm.data import placing
 from soundctm.data.captions import TIMES
 from soundctm.data.compose import ComposedCorpus, build_items
+from soundctm.data.composing import placing
+from soundctm.data.composing.surroundings import surround
 from soundctm.data.corpus import load_corpus, trim_silence
-from soundctm.data.surroundings import surround
 from soundctm.errors import UserError
 
 

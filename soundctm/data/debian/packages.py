@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from soundctm.data.containers import MOST_BYTES, cat_number, iterate_members, split_path
+from soundctm.data.debian.containers import MOST_BYTES, cat_number, iterate_members, split_path
 from soundctm.errors import Unwritable, UserError
 
 logger = logging.getLogger(__name__)
