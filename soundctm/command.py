@@ -30,7 +30,7 @@ class Parser(argparse.ArgumentParser):
             message = message.removeprefix(UNKNOWN)
             given = next((word.split("=")[0] for word in message.split() if word.startswith("--")), None)
             message = f"nothing takes {message}" if given is None else f"there is no option {given}{self._meant(given)}"
-        self.exit(WRONG, f"error: {message}; `{self.prog} --help` lists the options\n")
+        self.exit(WRONG, f"error: {UserError(message)}; `{self.prog} --help` lists the options\n")
 
     def _meant(self, given: str) -> str:
         """Of the spellings of an option only the first is offered: further ones are kept for old commands."""

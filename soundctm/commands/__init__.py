@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import soundctm
+from soundctm.errors import quoted
 
 WRONG = 2
 
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "soundctm") -> i
     if name not in COMMANDS:
         close = difflib.get_close_matches(name, COMMANDS, 1)
         hint = f"did you mean {close[0]}?" if close else f"they are {', '.join(COMMANDS)}"
-        print(f"error: soundctm has no command {name!r}; {hint}", file=sys.stderr)
+        print(f"error: soundctm has no command {quoted(name)}; {hint}", file=sys.stderr)
         return WRONG
     command = COMMANDS[name]
     act = getattr(importlib.import_module(command.module), command.function)
