@@ -38,15 +38,15 @@ def browser_or_skip() -> str:
 
 
 class Studio:
-    """`soundctm studio` over `folder`; after `page_s` and `ready_s` seconds the page and the model were there."""
+    """`soundctm studio` over `folder`, begun in `place`; seconds until the page and the model were there."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, place: Path = ROOT) -> None:
         self.folder, self.address, self.said = folder, None, []
         command = [sys.executable, "-m", "soundctm", "studio", "--no_browser", "--port", "0"]
         env = {**os.environ, "OMP_NUM_THREADS": "2", "PYTHONPATH": str(ROOT)}
         begun = time.monotonic()
         self.process = subprocess.Popen(
-            [*command, "--output_dir", str(folder), *options], cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True
+            [*command, "--output_dir", str(folder), *options], cwd=place, env=env, stderr=subprocess.PIPE, text=True
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

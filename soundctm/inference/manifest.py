@@ -122,6 +122,11 @@ class Manifest:
             return None
 
 
+def line_of(entry: Entry) -> bytes:
+    """The line of an entry as it is appended."""
+    return (_line(_values(entry)) + "\n").encode("utf-8", "surrogateescape")
+
+
 def _values(entry: Entry) -> list[str]:
     return [getattr(entry, name) for name in COLUMNS]
 

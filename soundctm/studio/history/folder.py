@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import logging
+import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from soundctm.errors import UserError
 from soundctm.files import ensure_writable, sweep, write_whole
 from soundctm.files.names import LONGEST_PART
 from soundctm.inference.clips import safe_stem
-from soundctm.inference.manifest import Entry, Manifest
+from soundctm.inference.manifest import Entry, Manifest, line_of
 from soundctm.studio.history.item import Item, id_of
 from soundctm.studio.history.marks import Marks
 from soundctm.studio.history.own import ENDINGS, ending_of
@@ -67,7 +68,9 @@ class History:
         `query`: words that must all be found. Raises NotThere for a `before` that is not there any more.
         """
         words = query.casefold().split()
-        found = sorted(self._all(), key=lambda item: (item.made, item.file), reverse=True)
+        found = sorted(
+            (self._item(*each) for each in self._files()), key=lambda item: (item.made, item.file), reverse=True
+        )
         if before is not None:
             place = next((k for k, item in enumerate(found) if item.id == before), None)
             if place is None:
@@ -78,14 +81,16 @@ class History:
         return found[:limit], found[limit - 1].id if len(found) > limit else None
 
     def __len__(self) -> int:
-        return sum(1 for _ in self._all())
+        return len(self._files())
 
     def item(self, id: str) -> Item:
         """The sound with that id. Raises NotThere."""
-        found = next((item for item in self._all() if item.id == id), None)
-        if found is None:
-            raise NotThere("there is no such sound in the history; it may have been deleted")
-        return found
+        with self._lock:
+            self._refresh()
+            file = next((file for file in (*self._entries, *self._own()) if id_of(file) == id), None)
+            if file is None or not (self.folder / file).is_file():
+                raise NotThere("there is no such sound in the history; it may have been deleted")
+            return self._item(file, self._entries.get(file))
 
     def path(self, item: Item) -> Path:
         """Where its file is."""
@@ -118,7 +123,10 @@ class History:
         with self._lock:
             file = self._free(safe_stem(made.entry.caption, is_file_name=False), ".wav")
             made = dataclasses.replace(made, entry=dataclasses.replace(made.entry, file=file))
+            before = self._size()
             write_made(self.folder / file, made, self._manifest)
+            if self._size() == before + len(line_of(made.entry)):  # nobody else has written
+                self._entries[file], self._read_at = made.entry, self._state()
             self._marks.set(file, made=time.time() if when is None else when, parent=parent)
             return self._item(file, made.entry)
 
@@ -157,31 +165,44 @@ class History:
 
     # within
 
-    def _all(self) -> Iterator[Item]:
+    def _files(self) -> list[tuple[str, Entry | None]]:
+        """The sounds that are there, and their lines."""
         with self._lock:
             self._refresh()
-            files = [*self._entries, *self._own()]
-        for file in files:
-            if (self.folder / file).is_file():
-                yield self._item(file, self._entries.get(file))
+            entries, own = list(self._entries.items()), self._own()
+        there: set[str] = set()
+        with contextlib.suppress(FileNotFoundError):  # somebody has moved all of it away
+            there = {found.name for found in os.scandir(self.folder)}
+        made = [pair for pair in entries if pair[0] in there or ("/" in pair[0] and (self.folder / pair[0]).is_file())]
+        return [*made, *((file, None) for file in own)]
 
     def _item(self, file: str, entry: Entry | None) -> Item:
         mark = self._marks[file]
         made = mark.made
         if made is None:
-            made = (self.folder / file).stat().st_mtime
-        return Item(file, made, entry, mark.starred, mark.parent)
+            with contextlib.suppress(OSError):  # it may have gone just now
+                made = (self.folder / file).stat().st_mtime
+        return Item(file, made or 0.0, entry, mark.starred, mark.parent)
 
-    def _refresh(self) -> None:
+    def _state(self) -> tuple[int, int, int] | None:
+        """Differs when the manifest does."""
         try:
             told = self._manifest.path.stat()
         except FileNotFoundError:
+            return None
+        return told.st_ino, told.st_mtime_ns, told.st_size
+
+    def _size(self) -> int:
+        return (self._state() or (0, 0, 0))[2]
+
+    def _refresh(self) -> None:
+        now = self._state()
+        if now is None:
             self._entries = {}
-            return
-        now = (told.st_ino, told.st_mtime_ns, told.st_size)
-        if now != self._read_at:
-            self._entries = {name: entry for name, entry in self._manifest.read().items() if not entry.is_pending}
-            self._read_at = now
+        elif now != self._read_at:
+            entries = self._manifest.read().values()
+            self._entries = {each.file: each for each in entries if not each.is_pending and _is_sound(each.file)}
+        self._read_at = now
 
     def _own(self) -> list[str]:
         place = self.folder / OWN
@@ -217,12 +238,17 @@ class History:
         wanted = _digest(content)
         inputs = self.folder / INPUTS
         kept = [f"{INPUTS}/{path.name}" for path in inputs.iterdir()] if inputs.is_dir() else []
-        for file in [*(item.file for item in self._all()), *kept]:
+        for file in [*(file for file, _ in self._files()), *kept]:
             path = self.folder / file
             if path.stat().st_size == len(content) and _digest(path.read_bytes()) == wanted:
                 self._digests[wanted] = file
                 return file
         return None
+
+
+def _is_sound(file: str) -> bool:
+    """No line of a manifest makes a sound of another file of the folder."""
+    return Path(file).suffix.lower() in ENDINGS and not any(part.startswith(".") for part in file.split("/"))
 
 
 def _digest(content: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,6 +87,7 @@ class Item:
         }
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def id_of(file: str) -> str:
     """The id of the sound with that name."""
     return hashlib.sha256(file.encode("utf-8", "surrogateescape")).hexdigest()[:16]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import time
 from pathlib import Path
@@ -28,7 +29,11 @@ CHOSEN = ".card.chosen"
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory):
     browser_or_skip()
-    found = Studio(tmp_path_factory.mktemp("studio") / "sounds")
+    from tiny import write_checkpoint
+
+    place = tmp_path_factory.mktemp("studio")
+    write_checkpoint(place / "ckpt", teacher=False)
+    found = Studio(place / "sounds", place=place)
     yield found
     found.stop()
 
@@ -293,16 +298,32 @@ def test_hostile_captions_are_shown_as_text(page, studio, forgive):
     page.locator(".message.bad").get_by_label("Close").click()
 
 
-def test_a_job_is_cancelled(page):
+def test_a_job_outlives_a_reload_and_is_cancelled(page):
     count = page.locator(CARDS).count()
     page.fill("#seconds", "30")
     page.fill("#variants", "8")
     write(page, "wind")
+    poll(page, "JSON.parse(localStorage.getItem('soundctm.open-jobs') || '[]').length")
+    page.reload()
     poll(page, "document.querySelectorAll('.pending').length")
     page.locator(".pending").first.get_by_role("button", name="Cancel").click()
     poll(page, SETTLED, lambda found: found is not False)
-    assert page.locator(CARDS).count() <= count + 1
-    page.get_by_text("Back to the model’s own values").evaluate("button => button.click()")
+    assert page.locator(CARDS).count() < count + 8
+    poll(page, "document.querySelector('#status').dataset.state === 'ready'")
+
+
+def test_another_model_is_picked(page, studio):
+    count = page.locator(CARDS).count()
+    page.fill("#variants", "1")
+    for name, seconds in (("ckpt/checkpoint", "0.64"), ("mini", "2.56")):
+        studio.until(lambda: not json.loads(studio.answer("/health"))["running"], 60, "a job does not end")
+        page.select_option("#model", name)
+        assert poll(page, "document.querySelector('#seconds').value", lambda value, wanted=seconds: value == wanted)
+        poll(page, "document.querySelector('#status').dataset.state === 'ready'")
+        write(page, "wind")
+        count += 1
+        assert poll(page, SETTLED, lambda found, count=count: found == count)
+        assert (rows(studio)[-1]["checkpoint"], rows(studio)[-1]["seconds"]) == (name, seconds)
     page.fill("#variants", "3")
 
 

@@ -122,6 +122,14 @@ def test_marks_that_cannot_be_read_are_a_sentence_and_odd_ones_are_passed_over(h
             History(folder)
 
 
+def test_a_line_makes_no_sound_of_another_file(history, folder):
+    for file in ("studio.json", "manifest.csv", ".trash/x.wav", ".hidden.wav"):
+        (folder / ".trash").mkdir(exist_ok=True)
+        (folder / file).touch()
+        Manifest(folder).append(made("x", file=file).entry)
+    assert captions(history) == captions(History(folder)) == ["rain", "a dog barking"]
+
+
 def test_lines_of_strangers_are_harmless(history, folder):
     entry = made("x").entry
     hostile = {"seed": "1e999", "steps": "nan", "steering": "{" * 100, "caption": "<b>\0\x1b[31m" + "y" * 9000}

@@ -27,10 +27,16 @@ export const act = {
   remove: guarded(async (id) => {
     const item = store.get(id);
     if (!item) return;
-    await api.remove(id);
     player.forget(id);
     store.total -= 1;
     store.drop(id);
+    try {
+      await api.remove(id);
+    } catch (error) {
+      store.total += 1;
+      store.insert(item);
+      throw error;
+    }
     undone.push(id);
     say(`Deleted “${short(item.caption, 60)}”.`, { undo: () => act.restore(id) });
   }),
