@@ -18,7 +18,11 @@ from torch import nn
 from soundctm.errors import UserError
 
 FEWEST = 32  # channels on either side of a layer that gains
-SPARED = ("time_embedding", "s_time_embedding", "timestep_proj", "time_emb_proj")  # little work, and all depends on it
+# Little work, and all depends on it; and the last layers, by which networks tell where and in what they compute.
+SPARED = (
+    *("time_embedding", "s_time_embedding", "timestep_proj", "time_emb_proj"),
+    *("conv_out", "preprocess_conv", "postprocess_conv"),
+)
 
 
 def why_not(device: torch.device) -> str | None:

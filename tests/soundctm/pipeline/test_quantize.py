@@ -8,6 +8,7 @@ import pytest
 import tiny
 import torch
 
+from benchmarks.random_models import random_dit_model
 from soundctm import SoundCTMPipeline
 from soundctm.acceleration import why_no_int8
 from soundctm.acceleration.eight_bit import Int8Conv2d, Int8Linear
@@ -62,6 +63,17 @@ def test_its_clips_are_near_those_in_floats_and_the_same_in_any_batch(folder):
     assert kinds.count(Int8Linear) > 10 and kinds.count(Int8Conv2d) > 10
     assert not any(isinstance(part, Int8Conv2d) for part in small.codec.vae.encoder.modules())
     release_memory()
+
+
+def test_the_transformer_and_its_codec_are_near_those_in_floats():
+    parts = random_dit_model("tiny", torch.device("cpu"))
+    pipe = SoundCTMPipeline.from_parts(parts, "ema", "cpu")
+    pipe.set_progress_bar_config(disable=True)
+    wanted = made(pipe, ["rain"]).latents
+    found = made(pipe.quantize(), ["rain"]).latents
+    assert 0 < ((found - wanted).square().mean() / wanted.square().mean()).sqrt() < 0.1
+    assert sum(isinstance(part, Int8Linear) for part in pipe.network.modules()) > 10
+    assert any(isinstance(part, Int8Conv2d) for part in pipe.codec.modules())
 
 
 def test_what_it_does_not_do_is_one_sentence(folder, tmp_path):
