@@ -48,9 +48,8 @@ def application(settings: Settings, replicas: int = 1, token: str | None = None,
 
         return create_app(settings, token=token)
 
-    @serve.ingress(app)
-    class Replica:
-        """Ray wraps it round the application; it says when the model cannot be used."""
+    class Replica(serve.ingress(app)()):
+        """Ray's wrapper of the application, which says when its model cannot be used."""
 
         async def check_health(self) -> None:
             service = self.app.state.service
