@@ -47,6 +47,7 @@ SHORTER = {
     r"ctm_train.py distill (?!.*train_file)": f"{TRAINED} --total_training_steps 2 --trajectories 8",
     r"accelerate/cpu.yaml": "--resume_from_checkpoint none",
     r"single_gpu.yaml": "--total_batch_size 2 --num_heun_step 2 --start_scales 4 --cpu true --mixed_precision no",
+    r"exp/full/model": "--keep_silent",  # the small stand-in of its codec makes nothing that is heard
     r"bundle make": "--items 24 --validation_items 8",
     r"models.sweep": "--steps 1 --samplers deterministic --omega 3.5 --nu 1 --teacher_steps 2 --teacher_omega 3.5",
     r"models.yardstick": "--seeds 1 --clips 1",

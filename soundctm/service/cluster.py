@@ -48,8 +48,9 @@ def application(settings: Settings, replicas: int = 1, token: str | None = None,
 
         return create_app(settings, token=token)
 
-    class Replica(serve.ingress(app)()):
-        """Ray's wrapper of the application, which says when its model cannot be used."""
+    @serve.ingress(app)
+    class Replica:
+        """Ray wraps it round the application; it says when the model cannot be used."""
 
         async def check_health(self) -> None:
             service = self.app.state.service

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from soundctm.audioldm.library import apply_forward_hook
+from soundctm.errors import UserError, quoted
 from soundctm.text.conditioning import TextConditioning
 from soundctm.text.sources import load_model, load_tokenizer
 
@@ -112,10 +113,15 @@ class TextEncoder(nn.Module):
 
     @apply_forward_hook
     def encode(self, captions: Sequence[str]) -> TextConditioning:
-        """Hidden states of `captions` [B, L, D] on the encoder's device; repeated and earlier ones cost nothing."""
+        """Hidden states of `captions` [B, L, D] on the encoder's device; repeated and earlier ones cost nothing.
+
+        Raises UserError for a caption that is no text.
+        """
         if isinstance(captions, str) or not captions:
             raise ValueError(f"captions must be a non-empty list of strings, not {captions!r}")
         new = [caption for caption in dict.fromkeys(captions) if caption not in self._cache]
+        for caption in new:
+            _check_text(caption)
         rows = self._encode_new(new)
         rows.update((caption, self._cache[caption]) for caption in captions if caption in self._cache)
         for caption in dict.fromkeys(captions):
@@ -171,3 +177,12 @@ class TextEncoder(nn.Module):
         tokens = torch.tensor([[*row, *[pad] * (length - len(row))] for row in ids])
         mask = torch.tensor([[int(place < len(row)) for place in range(length)] for row in ids])
         return tokens, mask
+
+
+def _check_text(caption: str) -> None:
+    """Raises UserError for half characters: bytes of a command line that are no UTF-8."""
+    try:
+        caption.encode()
+    except UnicodeEncodeError as error:
+        text = caption.encode("utf-8", "backslashreplace").decode()
+        raise UserError(f"the caption {quoted(text)} is not UTF-8 text") from error

@@ -62,6 +62,8 @@ def test_two_replicas_and_one_of_them_killed(pipe, tmp_path_factory, monkeypatch
         port = free.getsockname()[1]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # else Ray writes a token into the user's folder
+    monkeypatch.setenv("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "120")  # busy machines
+    monkeypatch.setenv("RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S", "120")
     settings = Settings(port=port, checkpoint=str(folder / "checkpoint"), device="cpu")
     address = f"http://127.0.0.1:{port}"
 

@@ -149,6 +149,11 @@ def test_a_folder_without_a_model_is_one_clear_error(tmp_path):
         TextEncoder.from_pretrained(tmp_path)
 
 
+def test_a_caption_of_bytes_that_are_no_text_is_refused(minilm):
+    with pytest.raises(UserError, match=r"the caption .*udcff.* is not UTF-8 text"):
+        minilm.encode(["a dog", "caf\udcff"])
+
+
 def test_a_hub_id_that_cannot_be_fetched_says_how_to_get_it():
     with pytest.raises(UserError, match="hf download google/no-such-encoder"):
         TextEncoder.from_pretrained("google/no-such-encoder")
