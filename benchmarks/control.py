@@ -41,21 +41,30 @@ from soundctm.seeds import clip_seeds
 log = logging.getLogger(__name__)
 
 SEED, REAL_PER_CLASS = 3, 5
-FIFTH = 140.0  # dB^2 at which a clip is left alone, so that the mean is a fifth of the small model's uncontrolled error
+# "to a fifth": left alone at an error, by the mel, at which the waveforms' mean is a fifth of the uncontrolled clips'
 ROWS: dict[str, tuple[int, str | None, dict[str, Any]]] = {  # name: steps (0: real clips), method, options of Control
     "real clips": (0, None, {}),
     "real clips, gain": (0, "gain", {}),
     "none, 1 step": (1, None, {}),
     "none, 4 steps": (4, None, {}),
     "gain, 4 steps": (4, "gain", {}),
-    "nearest of 32, 1 step": (1, "noise", {"candidates": 32, "iterations": 0}),
-    "nearest of 32, 4 steps": (4, "noise", {"candidates": 32, "iterations": 0}),
-    "mean, 4 steps": (4, "mean", {}),
-    "mean from the nearest of 32 to a fifth, 4 steps": (4, "mean", {"candidates": 32, "threshold": FIFTH}),
-    "network, 4 steps": (4, "network", {}),
-    "noise, 1 step": (1, "noise", {}),
-    "noise from the nearest of 32 to a fifth, 1 step": (1, "noise", {"candidates": 32, "threshold": FIFTH}),
-    "noise, decoded with 4 steps": (4, "noise", {}),
+    "nearest of 16, 1 step": (1, "noise", {"candidates": 16, "iterations": 0}),
+    "nearest of 16, 4 steps": (4, "noise", {"candidates": 16, "iterations": 0}),
+    "mean, 4 steps": (4, "mean", {"candidates": 1}),
+    "mean from the nearest of 16, to a fifth, 4 steps": (4, "mean", {"candidates": 16, "threshold": 145.0}),
+    "network, 4 steps": (4, "network", {"candidates": 1}),
+    "network from the nearest of 16, to a fifth, 4 steps": (4, "network", {"candidates": 16, "threshold": 145.0}),
+    "noise, 1 step": (1, "noise", {"candidates": 1}),
+    "noise from the nearest of 16, to a fifth, 1 step": (
+        1,
+        "noise",
+        {"candidates": 16, "threshold": 100.0, "iterations": 30},
+    ),
+    "noise from the nearest of 16, decoded with 4 steps": (
+        4,
+        "noise",
+        {"candidates": 16, "threshold": 100.0, "iterations": 30},
+    ),
 }
 
 

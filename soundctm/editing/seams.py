@@ -75,7 +75,8 @@ def _inner(kept: Tensor, made: Tensor, region: Region, side: int, rate: int, fad
         lengths = [(inner, 0.0) if side == 0 else (0.0, inner)]
         moved = Region(region.start - first / rate, region.end - first / rate)
         changes = flux(paste(old, new, sample_mask([moved], len(old), rate, fade, lengths)), rate)
-        seam = (inward >= -fade - HOP) & (inward <= inner + HOP)
+        # beyond the middle of a long crossfade the changes are those of what was made, which are no seam
+        seam = (inward >= -fade - HOP) & (inward <= max(fade, inner / 2) + HOP)
         allowed = before[seam].clamp_min(limit)
         excess = float((changes[seam] - allowed).max()) if bool(seam.any()) else 0.0
         if excess < least:

@@ -59,7 +59,7 @@ class SteeringOptions(FinishingOptions):
     control_method: str = option("mean", "how", choices=METHODS)
     control_iterations: int | None = option(None, "gradient steps", unset="the method's")
     control_strength: float | None = option(None, "length of a gradient step", unset="the method's")
-    control_candidates: int = option(1, "noises that are tried at one step first; the nearest to --curve is taken")
+    control_candidates: int = option(16, "noises that are tried at one step first; the nearest to --curve is taken")
     control_window: str = option("0:1", "guided steps, as shares of the way down from noise", value="FROM:TO")
     control_threshold: float = option(1.0, "error, in squared units, at which a clip is left alone")
 

@@ -142,7 +142,8 @@ def test_nothing_changed_is_the_jump():
 
 
 @pytest.mark.parametrize("options, words", [
-    ({"method": "magic"}, "noise, network, mean"), ({"iterations": 0}, "at least 1"), ({"strength": 0.0}, "above 0"),
+    ({"method": "magic"}, "noise, network, mean"), ({"strength": 0.0}, "above 0"),
+    ({"iterations": 0, "candidates": 1}, "at least 1"),
     ({"candidates": 0}, "0 control candidates"), ({"candidates": 4, "iterations": -1}, "at least 1"),
     ({"window": (0.5, 0.5)}, "must rise"), ({"threshold": -1.0}, "0 or more"),
 ])  # fmt: skip
