@@ -51,6 +51,12 @@ ROWS: dict[str, tuple[int, str | None, dict[str, Any]]] = {  # name: steps (0: r
     "nearest of 16, 1 step": (1, "noise", {"candidates": 16, "iterations": 0}),
     "nearest of 16, 4 steps": (4, "noise", {"candidates": 16, "iterations": 0}),
     "mean, 4 steps": (4, "mean", {"candidates": 1}),
+    "mean from the nearest of 32, to 170 dB^2, 4 steps": (4, "mean", {"candidates": 32, "threshold": 170.0}),
+    "noise from the nearest of 8, to 180 dB^2, 1 step": (
+        1,
+        "noise",
+        {"candidates": 8, "threshold": 180.0, "iterations": 30},
+    ),
     "mean from the nearest of 16, to a fifth, 4 steps": (4, "mean", {"candidates": 16, "threshold": 145.0}),
     "network, 4 steps": (4, "network", {"candidates": 1}),
     "network from the nearest of 16, to a fifth, 4 steps": (4, "network", {"candidates": 16, "threshold": 145.0}),
