@@ -71,7 +71,7 @@ def main() -> None:
     narrow = low_passed(hiss, rate, 4000.0)
     wide = pipe.make_bands("a crowd applauding", narrow, [(4000, 8000)], **steps).audios[0]
     draw(args.output_dir / "bands.png", {"before, at 8 kHz": narrow, "after": wide}, rate)
-    show("blend", along_to_rain=pipe(text, blend=Blend("rain", share=(0.0, 1.0)), **steps).audios[0])
+    show("blend", along_to_rain=pipe(text, blend=Blend("rain", share=(0.0, 1.0)), control=full, **steps).audios[0])
     objective = Objective(intensity, shape("rise", len(clip) / rate))
     show("control", **{m: pipe(text, control=Control(objective, m), **steps).audios[0] for m in METHODS})
     long = pipe("rain", seconds=12.0, **steps).audios[0]
