@@ -14,7 +14,7 @@ from soundctm.errors import UserError
 
 NOISE, NETWORK, MEAN = METHODS = ("noise", "network", "mean")
 ITERATIONS = {NOISE: 70, NETWORK: 5, MEAN: 10}  # noise: once; the others: at every guided step
-CANDIDATES = 16  # with the small model they halve the error, and cost as much as a few iterations and no class accuracy
+CANDIDATES = 16  # with the small model they halve the error at little cost
 STRENGTH = {NOISE: 0.1, NETWORK: 0.1, MEAN: 0.3}  # noise: Adam's step; the others: a step's limit, as a share
 MOST_ITERATIONS, MOST_CANDIDATES = 10_000, 1000
 
