@@ -9,7 +9,8 @@ from script_runs import ROOT
 from soundctm.commands import main
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-NEEDS_FILES = r"ckpt/full|soundctm (train|evaluate|convert|edit)\b"  # of the reader's
+NEEDS_FILES = r"ckpt/full|SoundCTM/manifest.csv|soundctm (train|evaluate|convert|edit)\b"  # of the reader's
+SERVES = r"soundctm (serve|studio)\b"  # until it is told to end; tests of the service and the studio start them
 
 
 def printed() -> list[str]:
@@ -18,7 +19,7 @@ def printed() -> list[str]:
     return [line for line in dict.fromkeys(re.sub(r"\s+# .*$", "", line) for line in found)]
 
 
-RUN = [line for line in printed() if not re.search(NEEDS_FILES, line)]
+RUN = [line for line in printed() if not re.search(f"{NEEDS_FILES}|{SERVES}", line)]
 
 
 @pytest.fixture(scope="module")
