@@ -105,12 +105,12 @@ class Assembled(DiffusionPipeline):
     def enable_model_cpu_offload(self, gpu_id: int | None = None, device: torch.device | str | None = None) -> None:
         """Text encoder, network and codec take turns on a GPU and wait in main memory; each as it is fastest there.
 
-        Raises UserError for an int8 pipeline and for the CPU, where there is nothing to take turns on.
+        Raises UserError for an int8 pipeline, and where no `device` is given and there is no GPU to take turns on.
         """
         if self.quantized:
             raise UserError("a pipeline of int8 stays on the CPU; load another one")
         wanted = torch.device(default_device() if device is None else device)
-        if wanted.type == "cpu":
+        if device is None and wanted.type == "cpu":
             raise UserError("there is no GPU here on which parts could take turns")
         super().enable_model_cpu_offload(gpu_id, wanted)
         lay_out(self.network, self.codec, wanted, self.text_encoder)

@@ -4,7 +4,6 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
-from soundctm import SoundCTMPipeline
 from soundctm.acceleration.onednn import OneDNNLinear
 from soundctm.errors import UserError
 
@@ -83,5 +82,6 @@ def test_parts_take_turns_laid_out_for_the_gpu(monkeypatch):
     assert not any(isinstance(part, OneDNNLinear) for part in pipe.network.modules())
     pipe = load_pipeline(InferenceOptions(prompt=("rain",), checkpoint="mini", offload=True), "cpu")
     assert len(told) == 1
+    monkeypatch.setattr("soundctm.pipeline.assembled.default_device", lambda: "cpu")
     with pytest.raises(UserError, match="no GPU here"):
-        SoundCTMPipeline.enable_model_cpu_offload(pipe, device="cpu")
+        pipe.enable_model_cpu_offload()
