@@ -4,21 +4,23 @@ import { kept, store } from "./store.js";
 
 const light = matchMedia("(prefers-color-scheme: light)");
 
-function show() {
+function current() {
   const chosen = kept.get("theme", null);
-  if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
-  else delete document.documentElement.dataset.theme;
+  return chosen === "light" || chosen === "dark" ? chosen : light.matches ? "light" : "dark";
+}
+
+function show() {
+  document.documentElement.dataset.theme = current();
   store.tell("theme");
 }
 
 export function toggleTheme() {
-  const now = kept.get("theme", null) || (light.matches ? "light" : "dark");
-  kept.set("theme", now === "light" ? "dark" : "light");
+  kept.set("theme", current() === "light" ? "dark" : "light");
   show();
 }
 
 export function start() {
   show();
-  light.addEventListener("change", () => store.tell("theme"));
+  light.addEventListener("change", show);
   document.getElementById("theme").addEventListener("click", toggleTheme);
 }

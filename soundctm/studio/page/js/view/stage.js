@@ -51,10 +51,10 @@ class Stage {
       normalize: false, dragToSeek: false, autoScroll: false, hideScrollbar: true, plugins: [this.regions],
     });
     this.paint();
-    this.regions.enableDragSelection({ color: this.tint(), minLength: 0.02 });
+    this.regions.enableDragSelection({ color: colour("--region"), minLength: 0.02 });
     this.surfer.on("interaction", (time) => store.chosen && listen(store.chosen, time));
     this.regions.on("region-created", (region) => {
-      region.setOptions({ color: this.tint() });
+      region.setOptions({ color: colour("--region") });
       this.tools.select("inpaint");
     });
     for (const name of ["region-created", "region-updated", "region-removed"]) {
@@ -62,15 +62,9 @@ class Stage {
     }
   }
 
-  tint() {
-    const [red, green, blue] = document.documentElement.matches("[data-theme=light]") || colour("--accent") === "#0b7561"
-      ? [11, 117, 97] : [98, 210, 184];
-    return `rgba(${red}, ${green}, ${blue}, 0.22)`;
-  }
-
   paint() {
     this.surfer.setOptions({ waveColor: colour("--wave"), progressColor: colour("--accent") });
-    for (const region of this.regions.getRegions()) region.setOptions({ color: this.tint() });
+    for (const region of this.regions.getRegions()) region.setOptions({ color: colour("--region") });
   }
 
   get current() {
@@ -95,7 +89,7 @@ class Stage {
     const width = Math.min(0.4, length / 4);
     const at = player.id === store.chosen ? player.time : length / 2;
     const start = Math.min(Math.max(at - width / 2, 0), length - width);
-    this.regions.addRegion({ start, end: start + width, color: this.tint() });
+    this.regions.addRegion({ start, end: start + width, color: colour("--region") });
   }
 
   async show(id) {
